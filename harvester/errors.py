@@ -1,0 +1,128 @@
+"""Every error that harvester raises, one tree with one base to catch.
+
+HarvesterError
+├── SettingsError            an option or key is wrong; nothing was started       (exit code 2)
+├── StartError               the sweep could not begin                            (exit code 4)
+├── OutputError              the output cannot be written                         (exit code 5)
+│   ├── OutputBusyError      another run holds it                                 (exit code 5)
+│   └── OutputClosedError    the reader of stdout went away                       (exit code 141)
+└── ServiceError             AWS refused a call, or its answer could not be used
+    ├── ThrottledError       too many calls; wait and ask again
+    ├── TransientError       5xx or transport; ask again
+    │   ├── UnreachableError     no connection could be made
+    │   └── DamagedAnswerError   an answer arrived, but not whole or not as it should be
+    ├── ExpiredCredentialsError  the credentials' time is over; renew them once
+    ├── TokenRefusedError        a pagination token is no longer accepted
+    ├── ChainError               a chain of pages that cannot be followed to its end
+    └── RefusedError             permission, validation, clock: asking again changes nothing
+"""
+
+from __future__ import annotations
+
+
+class HarvesterError(Exception):
+    """The base of all errors of this project; its text is one clear line."""
+
+    exit_code = 1
+    hint: str | None = None
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
+
+
+class SettingsError(HarvesterError):
+    """A setting is unknown, of the wrong type, out of range or contradicts another one.
+
+    The text names the key or option, the value, and what is allowed.
+    """
+
+    exit_code = 2
+
+
+class StartError(HarvesterError):
+    """The sweep could not begin: no credentials, or the organization cannot be read."""
+
+    exit_code = 4
+
+
+class OutputError(HarvesterError):
+    """The output, or the summary file, cannot be written."""
+
+    exit_code = 5
+
+
+class OutputBusyError(OutputError):
+    """Another run is writing to the same output."""
+
+
+class OutputClosedError(OutputError):
+    """The reader of the output stream went away."""
+
+    exit_code = 141
+
+
+class ServiceError(HarvesterError):
+    """A call to AWS failed.
+
+    Attributes:
+        code: the service's error code, such as ``AccessDeniedException``, or one of this
+            project's own where the service gave none (``DamagedAnswer``, ``Unreachable``, …).
+        message: the service's own words.
+        operation: the API operation, such as ``ListImageScanFindings``.
+        account: the account asked about, 12 digits, or None before it is known.
+        region: the region asked, or None for a global service.
+        status: the HTTP status, or None where no answer arrived.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        operation: str,
+        account: str | None = None,
+        region: str | None = None,
+        status: int | None = None,
+    ) -> None:
+        where = " in ".join(part for part in (account, region) if part)
+        super().__init__(f"{operation}{f' for {where}' if where else ''}: {code}: {message}")
+        self.code = code
+        self.message = message
+        self.operation = operation
+        self.account = account
+        self.region = region
+        self.status = status
+
+
+class ThrottledError(ServiceError):
+    """The service asks for fewer calls."""
+
+
+class TransientError(ServiceError):
+    """The service or the way to it failed; the same call may succeed later."""
+
+
+class UnreachableError(TransientError):
+    """No connection could be made: name resolution, refused, or TLS."""
+
+
+class DamagedAnswerError(TransientError):
+    """An answer with a good status whose body is not what the API promises."""
+
+
+class ExpiredCredentialsError(ServiceError):
+    """The service says that the credentials have expired."""
+
+
+class TokenRefusedError(ServiceError):
+    """The service does not accept a pagination token (any more)."""
+
+
+class ChainError(ServiceError):
+    """Pages repeat or never end: what was read cannot be called complete."""
+
+
+class RefusedError(ServiceError):
+    """The service will not do this: permission, validation, or clock skew."""
