@@ -1,5 +1,78 @@
-"""Harvests EC2 Image Builder's image scan findings from a whole AWS organization."""
+"""Harvests EC2 Image Builder's image scan findings from a whole AWS organization.
+
+Three ways in: the command `harvester sweep`, `run_sweep` which does the same from code, and
+`open_sweep`, whose findings are iterated over. `FindingsPaginator` reads one account and
+region with a client of your own, as the SDK's paginator does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from harvester._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from harvester.errors import (
+        HarvesterError,
+        OutputBusyError,
+        OutputClosedError,
+        OutputError,
+        ServiceError,
+        SettingsError,
+        StartError,
+    )
+    from harvester.paginator import FindingsPaginator
+    from harvester.run import Sweep, open_sweep, run_sweep
+    from harvester.settings import Settings, load_settings
+    from harvester.summary import Summary
+
+__all__ = [
+    "FindingsPaginator",
+    "HarvesterError",
+    "OutputBusyError",
+    "OutputClosedError",
+    "OutputError",
+    "ServiceError",
+    "Settings",
+    "SettingsError",
+    "StartError",
+    "Summary",
+    "Sweep",
+    "__version__",
+    "load_settings",
+    "open_sweep",
+    "run_sweep",
+]
+
+# The SDK takes a third of a second to import: names are looked up when they are first used,
+# so that `harvester --help` need not wait for it.
+_ROOMS = {
+    "errors": (
+        "HarvesterError",
+        "OutputBusyError",
+        "OutputClosedError",
+        "OutputError",
+        "ServiceError",
+        "SettingsError",
+        "StartError",
+    ),
+    "paginator": ("FindingsPaginator",),
+    "run": ("Sweep", "open_sweep", "run_sweep"),
+    "settings": ("Settings", "load_settings"),
+    "summary": ("Summary",),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,167 @@
+"""Who calls, which accounts there are, and how each of them is entered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from harvester.aws.credentials import Credentials, OwnCredentials, RoleCredentials, Session
+from harvester.aws.listings import list_parsed
+from harvester.errors import (
+    DamagedAnswerError,
+    RefusedError,
+    ServiceError,
+    SettingsError,
+    StartError,
+)
+from harvester.model import Account, Caller
+from harvester.paging.channel import Channel, Exchange
+from harvester.settings import AccountSettings
+
+_ROLE_SECONDS = 3600
+"""The longest that a role assumed by another role's session may last."""
+
+
+class Accounts:
+    """The accounts of a sweep, chosen as the settings say.
+
+    Args:
+        settings: the choice, and the role to assume.
+        exchange: what carries the calls.
+        own: the caller's credentials.
+        region: the region whose STS and EC2 are asked.
+    """
+
+    def __init__(
+        self, settings: AccountSettings, exchange: Exchange, own: OwnCredentials, region: str
+    ) -> None:
+        self._settings = settings
+        self._own = own
+        self._sts = exchange.channel("sts", region, own)
+        self._organizations = exchange.channel("organizations", region, own)
+
+    async def caller(self) -> Caller:
+        """Return who calls.
+
+        Raises:
+            StartError: there are no credentials, or STS does not take them.
+        """
+        try:
+            answer = await self._sts.call("get_caller_identity", {}, _identity)
+        except ServiceError as error:
+            raise StartError(
+                str(error), hint="check the credentials, the endpoint and the network"
+            ) from error
+        return Caller(answer["Account"], answer["Arn"], answer["Arn"].split(":")[1])
+
+    async def choose(self, caller: Caller) -> list[Account]:
+        """Return the accounts to sweep, and those that are not active, in order of their ids.
+
+        Raises:
+            StartError: the organization cannot be read.
+            SettingsError: an account is not the caller's own and there is no role to assume.
+        """
+        settings = self._settings
+        chosen = {account: Account(account) for account in settings.include}
+        try:
+            async for account in self._from_organization():
+                chosen[account.id] = account
+        except ServiceError as error:
+            raise StartError(
+                f"the organization cannot be read: {error}",
+                hint="run from the management or a delegated administrator account, with "
+                "organizations:ListAccounts, ListAccountsForParent and "
+                "ListOrganizationalUnitsForParent",
+            ) from error
+        if not (settings.include or settings.organization or settings.organizational_units):
+            chosen = {caller.account: Account(caller.account)}
+        accounts = [chosen[key] for key in sorted(chosen) if key not in settings.exclude]
+        self._check_role(accounts, caller)
+        return accounts
+
+    def credentials(self, account: Account, caller: Caller) -> Credentials:
+        """Return the credentials for an account: the caller's own, or a role in it."""
+        if account.id == caller.account:
+            return self._own
+        arn = f"arn:{caller.partition}:iam::{account.id}:role/{self._settings.role_name}"
+        return RoleCredentials(lambda: self._assume(arn, account.id))
+
+    async def _assume(self, arn: str, account: str) -> Session:
+        parameters: dict[str, Any] = {
+            "RoleArn": arn,
+            "RoleSessionName": self._settings.session_name,
+            "DurationSeconds": _ROLE_SECONDS,
+        }
+        if self._settings.external_id is not None:
+            parameters["ExternalId"] = self._settings.external_id
+        try:
+            return await self._sts.call("assume_role", parameters, _session)
+        except ServiceError as error:
+            # STS was asked patiently already: for the call that needs these keys it is final.
+            raise RefusedError(
+                error.code,
+                error.message,
+                operation="AssumeRole",
+                account=account,
+                status=error.status,
+            ) from error
+
+    async def _from_organization(self) -> AsyncIterator[Account]:
+        if self._settings.organization:
+            for item in await list_parsed(self._organizations, "list_accounts", "Accounts"):
+                yield _account(item)
+        waiting = list(self._settings.organizational_units)
+        seen: set[str] = set()
+        while waiting:
+            parent = waiting.pop()
+            if parent in seen:
+                continue
+            seen.add(parent)
+            for item in await self._children("list_accounts_for_parent", "Accounts", parent):
+                yield _account(item)
+            waiting += [
+                unit["Id"]
+                for unit in await self._children(
+                    "list_organizational_units_for_parent", "OrganizationalUnits", parent
+                )
+            ]
+
+    async def _children(self, operation: str, key: str, parent: str) -> list[dict[str, Any]]:
+        return await list_parsed(self._organizations, operation, key, {"ParentId": parent})
+
+    def _check_role(self, accounts: Sequence[Account], caller: Caller) -> None:
+        other = next((one.id for one in accounts if one.id != caller.account), None)
+        if other and not self._settings.role_name:
+            raise SettingsError(
+                f"accounts.role_name: not set, but account {other} is not the caller's own "
+                f"({caller.account}): give the role to assume there, --role-name NAME"
+            )
+
+
+def _identity(answer: dict[str, Any]) -> dict[str, Any]:
+    if not (answer.get("Account") and str(answer.get("Arn")).count(":") >= 5):  # noqa: PLR2004
+        raise DamagedAnswerError(
+            "DamagedAnswer", "the answer names no caller", operation="GetCallerIdentity"
+        )
+    return answer
+
+
+def _session(answer: dict[str, Any]) -> Session:
+    found = answer.get("Credentials") or {}
+    try:
+        return Session.granted(
+            found["AccessKeyId"],
+            found["SecretAccessKey"],
+            found["SessionToken"],
+            found["Expiration"],
+        )
+    except KeyError:
+        raise DamagedAnswerError(
+            "DamagedAnswer", "the answer has no credentials", operation="AssumeRole"
+        ) from None
+
+
+def _account(item: dict[str, Any]) -> Account:
+    # `Status` is being replaced by `State`; an account with neither is not left out.
+    state = item.get("State") or item.get("Status") or "ACTIVE"
+    return Account(item["Id"], item.get("Name"), active=state == "ACTIVE")

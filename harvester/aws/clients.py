@@ -1,0 +1,144 @@
+"""One SDK client per service and region, shared by all accounts, each call signed for its own."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentials
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ClientError
+
+from harvester.aws.faults import translate
+from harvester.errors import SettingsError
+from harvester.text import printable
+
+CALL_SECONDS = 30.0
+"""The longest that one call may take, connection and body included. A read timeout alone
+would not stop a body that drips."""
+
+_CONNECT_SECONDS = 10.0
+_signer: ContextVar[AioCredentials] = ContextVar("signer")
+
+
+class Clients:
+    """The clients of one run; an async context manager that closes them all."""
+
+    def __init__(
+        self, *, profile: str | None, endpoint_url: str | None, max_connections: int
+    ) -> None:
+        self._session = AioSession(profile=profile)
+        self._endpoint_url = endpoint_url
+        self._config = AioConfig(
+            # One attempt: the SDK's retries do not know Image Builder's throttle.
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=max_connections,
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=CALL_SECONDS,
+        )
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = anyio.Lock()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet: each client is made at its first call."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close every client, also when cancelled."""
+        with anyio.CancelScope(shield=True):
+            await self._stack.aclose()
+
+    @property
+    def configured_region(self) -> str | None:
+        """The region that the SDK's own configuration names, or None."""
+        try:
+            region: str | None = self._session.get_config_variable("region")
+        except BotoCoreError as error:
+            raise SettingsError(f"aws.profile: {printable(str(error))}") from error
+        return region
+
+    async def call(
+        self,
+        service: str,
+        region: str,
+        operation: str,
+        parameters: dict[str, Any],
+        *,
+        signer: AioCredentials,
+        account: str | None = None,
+    ) -> Any:
+        """Make one call, once, signed by `signer`.
+
+        Returns the raw body for Image Builder and the SDK's parsed answer for other services.
+        Raises a `ServiceError` of the kind that fits.
+        """
+        mark = _signer.set(signer)
+        try:
+            with anyio.fail_after(CALL_SECONDS):
+                client = await self._client(service, region)
+                answer = await getattr(client, operation)(**parameters)
+        except (ClientError, BotoCoreError, OSError, ValueError) as error:
+            raise translate(
+                error,
+                operation=operation_name(operation),
+                account=account,
+                region=region if service != "organizations" else None,
+                secrets=(signer.secret_key, signer.token, parameters.get("ExternalId")),
+            ) from None  # the SDK's error may hold what was redacted from ours
+        finally:
+            _signer.reset(mark)
+        return answer["raw"] if service == "imagebuilder" else answer
+
+    async def _client(self, service: str, region: str) -> Any:
+        key = (service, region)
+        if key not in self._clients:
+            async with self._lock:
+                if key not in self._clients:
+                    self._clients[key] = await self._open(service, region)
+        return self._clients[key]
+
+    async def _open(self, service: str, region: str) -> Any:
+        client = await self._stack.enter_async_context(
+            self._session.create_client(
+                service,
+                region_name=region,
+                endpoint_url=self._endpoint_url,
+                config=self._config,
+                # Placeholders that are never sent: every request is signed by its own signer.
+                aws_access_key_id="unused",
+                aws_secret_access_key="unused",  # noqa: S106
+            )
+        )
+        client.meta.events.register("before-sign", _sign_as_asked)
+        if service == "imagebuilder":
+            client.meta.events.register("before-parse", _keep_raw)
+        return client
+
+
+def operation_name(method: str) -> str:
+    """Return the API's name of a client method: `list_images` is `ListImages`."""
+    return "".join(part.capitalize() for part in method.split("_"))
+
+
+def _sign_as_asked(request: Any, **_: Any) -> None:
+    request.context.setdefault("signing", {})["request_credentials"] = _signer.get()
+
+
+def _keep_raw(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    # The SDK's parser takes garbage for an empty answer and drops fields that it does not
+    # know, so a good answer's body goes past it. Errors are left to it.
+    if response_dict["status_code"] < 300:  # noqa: PLR2004
+        customized_response_dict["raw"] = response_dict["body"]
+        response_dict["body"] = b"{}"

@@ -1,0 +1,33 @@
+"""Which regions of an account are swept."""
+
+from __future__ import annotations
+
+from harvester.aws.listings import list_parsed
+from harvester.errors import DamagedAnswerError
+from harvester.paging.channel import Channel
+from harvester.settings import RegionSettings
+
+
+async def choose_regions(
+    settings: RegionSettings, default: str, ec2: Channel
+) -> tuple[str, ...]:
+    """Return the regions to sweep of the account that `ec2` is signed for, sorted.
+
+    `all` asks EC2 DescribeRegions, since the SDK's tables do not know which regions an
+    account has enabled. Raises a `ServiceError` where that is refused.
+    """
+    if settings.include == ("all",):
+        regions = await _enabled_regions(ec2)
+    else:
+        regions = settings.include or (default,)
+    return tuple(sorted(set(regions) - set(settings.exclude)))
+
+
+async def _enabled_regions(ec2: Channel) -> tuple[str, ...]:
+    found = await list_parsed(ec2, "describe_regions", "Regions")
+    names = tuple(
+        region["RegionName"] for region in found if region.get("OptInStatus") != "not-opted-in"
+    )
+    if not names:  # every account has some that cannot be disabled
+        raise DamagedAnswerError("DamagedAnswer", "no region", operation="DescribeRegions")
+    return names

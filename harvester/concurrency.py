@@ -1,0 +1,53 @@
+"""Small helpers of structured concurrency."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+
+from harvester.errors import HarvesterError
+
+T = TypeVar("T")
+
+
+async def each(items: Iterable[T], limit: int, do: Callable[[T], Awaitable[None]]) -> None:
+    """Await `do(item)` for every item, at most `limit` at a time.
+
+    Items are taken only as they are worked on, so an endless or costly iterable is fine. The
+    first exception cancels the others.
+    """
+    waiting: Iterator[T] = iter(items)
+
+    async def worker() -> None:
+        for item in waiting:
+            await do(item)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(limit):
+            group.start_soon(worker)
+
+
+@asynccontextmanager
+async def plain_errors() -> AsyncIterator[None]:
+    """Raise the project's own error where a task group wrapped it in an exception group.
+
+    A group that holds anything else passes as it is: that is a defect, and all of it counts.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        if all(isinstance(leaf, HarvesterError) for leaf in leaves):
+            raise leaves[0] from leaves[0].__cause__
+        raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

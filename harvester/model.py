@@ -1,0 +1,98 @@
+"""The words of the project as frozen values: account, target, query, page, outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Finding = dict[str, Any]
+"""One finding as the API names it, its timestamps ISO 8601 in UTC with milliseconds."""
+
+Status = Literal["complete", "incomplete", "failed", "skipped"]
+Stage = Literal["accounts", "credentials", "regions", "pipelines", "findings", "sweep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who runs the sweep, as STS GetCallerIdentity says: 12-digit account, ARN, partition."""
+
+    account: str
+    arn: str
+    partition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account to sweep: 12 digits, its name where the organization told it."""
+
+    id: str
+    name: str | None = None
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """An account and a region: the unit of permission, of throttling, and of the summary."""
+
+    account: str
+    region: str
+
+    def __str__(self) -> str:
+        return f"{self.account}/{self.region}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Condition:
+    """A finding passes when its field `name` (an API filter name) is one of `values`."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Query:
+    """A target with one API filter or none: one chain of pages.
+
+    `name` and `value` are the filter that the service applies, empty for none; `conditions`
+    are what it cannot apply in the same request and is applied to its answers here.
+    """
+
+    target: Target
+    name: str = ""
+    value: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}" if self.name else "all findings"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer: its findings and the next token, None where the chain ends."""
+
+    findings: list[Finding]
+    next_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a target ended, with its reason.
+
+    `region` is None where the whole account failed or was skipped before its regions were
+    read; such an account counts as one target. `seconds` is wall time.
+    """
+
+    account: str
+    region: str | None
+    status: Status
+    stage: Stage = "findings"
+    code: str = ""
+    message: str = ""
+    findings: int = 0
+    pages: int = 0
+    seconds: float = 0.0
+
+    @property
+    def where(self) -> str:
+        """The account and region as one word."""
+        return f"{self.account}/{self.region}" if self.region else self.account

@@ -1,0 +1,77 @@
+"""NDJSON to standard output."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import stat
+import sys
+
+import anyio
+
+from harvester.errors import OutputClosedError, OutputError
+from harvester.model import Finding
+from harvester.output.sink import StreamSink
+
+# A pipe that is ready takes at least this much without blocking (PIPE_BUF on Linux).
+_CHUNK = 4096
+
+# What JSON leaves as it is and a terminal may obey: DEL, C1 controls, bidirectional and
+# zero-width format characters, line separators, private use.
+_UNSAFE = re.compile(
+    "[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ue000-\uf8ff]"
+)
+
+
+class StdoutSink(StreamSink):
+    """Writes lines to a file descriptor, standard output as a rule.
+
+    A reader that stands still holds up the sweep and not the event loop, so that a signal
+    or a deadline still ends it.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        super().__init__()
+        if descriptor is None:
+            if sys.stdout is None:  # closed before we were started; the number may be reused
+                raise OutputError("standard output is closed", hint="give a file: --output FILE")
+            sys.stdout.flush()
+            descriptor = 1
+        self._descriptor = descriptor
+        try:
+            mode = os.fstat(descriptor).st_mode
+        except OSError as error:
+            raise OutputError(f"standard output cannot be used: {error.strerror}") from error
+        self._may_block = not stat.S_ISREG(mode)
+        self._terminal = os.isatty(descriptor)
+
+    async def send(self, findings: list[Finding], lines: bytes) -> None:
+        """Write the lines, all of them."""
+        if self._terminal:
+            lines = harmless(lines)
+        rest = memoryview(lines)
+        while rest:
+            chunk = rest[:_CHUNK] if self._may_block else rest
+            if self._may_block and not self._ready():
+                await anyio.wait_writable(self._descriptor)
+            try:
+                rest = rest[os.write(self._descriptor, chunk) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._descriptor)
+            except BrokenPipeError:
+                raise OutputClosedError("the reader of standard output went away") from None
+            except OSError as error:
+                raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+        await anyio.lowlevel.checkpoint()
+
+    def _ready(self) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(0))
+
+
+def harmless(lines: bytes) -> bytes:
+    """Return the same JSON with what a terminal might obey written as escapes."""
+    text = lines.decode("utf-8")
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", text).encode("utf-8")

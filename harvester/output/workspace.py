@@ -1,0 +1,109 @@
+"""The folder beside an output where its work stands until it is finished; one run at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from harvester.errors import OutputBusyError, OutputError
+
+_PRIVATE_FOLDER = 0o700
+_PRIVATE_FILE = 0o600
+
+
+class Workspace:
+    """A private folder, locked by the run that uses it.
+
+    It is on the same file system as the output, so that a finished file can be moved to its
+    name at once. A lock that a dead run left behind is not in the way: the kernel freed it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Make the folder, lock it, and clear away what a killed run left.
+
+        Raises:
+            OutputBusyError: another run holds it.
+            OutputError: it cannot be made or used.
+        """
+        try:
+            make_private(self.folder.parent)
+            while not self._try_lock():
+                pass  # the run before us removed the folder between our open and our lock
+            for leftover in self.folder.iterdir():
+                if leftover.name != "lock":
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+
+    def create(self, name: str) -> int:
+        """Return a descriptor of a new private file in the folder, for reading and writing."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self.folder / name, flags, _PRIVATE_FILE)
+
+    def close(self) -> None:
+        """Remove the folder and let go of the lock."""
+        if self._lock is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def _try_lock(self) -> bool:
+        make_private(self.folder)
+        found = self.folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise OutputError(f"{self.folder} is in the way: not a folder of this user")
+        try:
+            lock = self.create("lock")
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            current = os.stat(self.folder / "lock")
+        except BlockingIOError:
+            os.close(lock)
+            raise OutputBusyError(
+                f"another run is writing to this output (it holds {self.folder})",
+                hint="wait for it to end, or give another --output",
+            ) from None
+        except FileNotFoundError:
+            os.close(lock)
+            return False
+        if current.st_ino != os.fstat(lock).st_ino:
+            os.close(lock)
+            return False
+        self._lock = lock
+        return True
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and those above it, readable by this user only; one that is there stays."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(_PRIVATE_FOLDER, exist_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """Return the project's error for one of the file system's."""
+    return OutputError(
+        f"{path} cannot be written: {error.strerror or error}",
+        hint="check the folder, its permissions and the free space, or give another --output",
+    )

@@ -1,0 +1,133 @@
+"""The one way a room asks AWS: paced, bounded, signed, retried and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from harvester.clock import Clock
+from harvester.errors import ExpiredCredentialsError, ServiceError, ThrottledError
+from harvester.paging.pacer import Pacer
+from harvester.paging.retry import RetryPolicy, call_patiently
+from harvester.paging.slots import FairSlots
+from harvester.tally import Tally
+
+T = TypeVar("T")
+
+
+class Keys(Protocol):
+    """Credentials as a channel needs them: see `harvester.aws.credentials`."""
+
+    async def current(self) -> Any:
+        """Return signing keys that are good now."""
+        ...
+
+    def expire(self, refused: Any) -> None:
+        """Note that the service called these keys expired."""
+        ...
+
+
+class Wire(Protocol):
+    """One attempt at one call: see `harvester.aws.clients.Clients.call`."""
+
+    async def call(
+        self,
+        service: str,
+        region: str,
+        operation: str,
+        parameters: dict[str, Any],
+        *,
+        signer: Any,
+        account: str | None = None,
+    ) -> Any:
+        """Make one call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What all channels of a run share."""
+
+    wire: Wire
+    slots: FairSlots
+    tally: Tally
+    clock: Clock
+    policy: RetryPolicy
+
+    def channel(
+        self,
+        service: str,
+        region: str,
+        credentials: Keys,
+        *,
+        account: str | None = None,
+        max_rate: float | None = None,
+    ) -> Channel:
+        """Return a new channel with a pacer of its own."""
+        pacer = Pacer(max_rate, self.clock)
+        return Channel(self, service, region, credentials, pacer, account)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The calls of one account to one service in one region."""
+
+    exchange: Exchange
+    service: str
+    region: str
+    credentials: Keys
+    pacer: Pacer
+    account: str | None = None
+
+    def signed_by(self, credentials: Keys) -> Channel:
+        """Return the same channel with other credentials."""
+        return replace(self, credentials=credentials)
+
+    async def call(
+        self,
+        operation: str,
+        parameters: dict[str, Any],
+        read: Callable[[Any], T],
+    ) -> T:
+        """Return `read(answer)` of the client method `operation`, asking again where it helps.
+
+        `read` raises `DamagedAnswerError` for an answer that is not what the API promises,
+        which is then asked for again. Raises a `ServiceError` when that comes to nothing.
+        """
+        return await call_patiently(
+            lambda: self._attempt(operation, parameters, read),
+            policy=self.exchange.policy,
+            clock=self.exchange.clock,
+            on_error=self._note_retry,
+        )
+
+    async def _attempt(
+        self, operation: str, parameters: dict[str, Any], read: Callable[[Any], T]
+    ) -> T:
+        exchange = self.exchange
+        signer = await self.credentials.current()
+        await self.pacer.turn()
+        async with exchange.slots.slot((self.account, self.region)):
+            exchange.tally.requests += 1
+            try:
+                answer = await exchange.wire.call(
+                    self.service,
+                    self.region,
+                    operation,
+                    parameters,
+                    signer=signer,
+                    account=self.account,
+                )
+            except ThrottledError:
+                exchange.tally.throttled += 1
+                self.pacer.throttled()
+                raise
+            except ExpiredCredentialsError:
+                self.credentials.expire(signer)
+                raise
+        self.pacer.succeeded()
+        return read(answer)
+
+    def _note_retry(self, error: ServiceError) -> None:
+        self.exchange.tally.retried(error)

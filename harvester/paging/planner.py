@@ -1,0 +1,73 @@
+"""Which queries read a target: pure decisions, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from harvester.model import Condition, Finding, Query, Target
+
+# The most selective first. A finding has one value of each, so the queries of one name never
+# overlap, and together they hold what the condition holds.
+_BY_SELECTIVITY = ("imageBuildVersionArn", "vulnerabilityId", "imagePipelineArn", "severity")
+
+
+def match_pipelines(
+    globs: Sequence[str], pipelines: Sequence[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """Return the ARNs of the pipelines whose name or ARN matches one of `globs`.
+
+    Globs are case-sensitive and match the whole name or ARN: `*`, `?`, `[abc]`.
+    """
+    matched = {
+        arn: None
+        for pipeline in pipelines
+        if isinstance(arn := pipeline.get("arn"), str)
+        for text in (arn, pipeline.get("name"))
+        if isinstance(text, str) and any(fnmatchcase(text, glob) for glob in globs)
+    }
+    return tuple(matched)
+
+
+def plan_queries(
+    target: Target,
+    filters: Mapping[str, Sequence[str]],
+    pipelines: Sequence[str] | None = None,
+) -> tuple[Query, ...]:
+    """Return the queries that together hold each wanted finding of a target once.
+
+    The service takes one filter with one value a request: one name becomes the queries, one
+    for each of its values, and the other names become conditions applied to the answers.
+
+    Args:
+        target: what to read.
+        filters: API filter names and their alternatives.
+        pipelines: the ARNs of the chosen pipelines, one query each; None for no such choice.
+    """
+    conditions = {name: tuple(dict.fromkeys(values)) for name, values in filters.items() if values}
+    if pipelines is not None:
+        chosen = conditions.get("imagePipelineArn")
+        conditions["imagePipelineArn"] = tuple(
+            arn for arn in dict.fromkeys(pipelines) if chosen is None or arn in chosen
+        )
+    if not conditions:
+        return (Query(target),)
+    if pipelines is not None:
+        name = "imagePipelineArn"
+    else:
+        name = min(conditions, key=_BY_SELECTIVITY.index)
+    rest = tuple(Condition(*item) for item in sorted(conditions.items()) if item[0] != name)
+    return tuple(Query(target, name, value, rest) for value in conditions[name])
+
+
+def passes(finding: Finding, conditions: Sequence[Condition]) -> bool:
+    """Return whether a finding fulfils every condition, as the service's filter would see it."""
+    return all(_field(finding, condition.name) in condition.values for condition in conditions)
+
+
+def _field(finding: Finding, name: str) -> Any:
+    if name != "vulnerabilityId":
+        return finding.get(name)
+    details = finding.get("packageVulnerabilityDetails")
+    return details.get(name) if isinstance(details, dict) else None

@@ -1,0 +1,222 @@
+"""One run from its beginning to its summary; the library's `run_sweep` and `open_sweep`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from harvester.clock import Clock
+from harvester.errors import HarvesterError
+from harvester.model import Finding
+from harvester.output.open import sink_for
+from harvester.output.sink import Sink, StreamSink
+from harvester.settings import Settings, check_settings
+from harvester.summary import (
+    Summary,
+    SweepStatus,
+    check_summary_path,
+    summarize,
+    write_summary,
+)
+from harvester.sweep import open_journey
+from harvester.tally import Tally
+
+
+class Run:
+    """One sweep of what `settings` say, into `sink` or else the settings' output.
+
+    Attributes:
+        tally: the counts so far; may be read at any time.
+
+    Raises:
+        SettingsError: the settings contradict each other or hold wrong values.
+    """
+
+    def __init__(self, settings: Settings, *, sink: Sink | None = None) -> None:
+        self._settings = check_settings(settings)
+        self._sink = sink
+        self._clock = Clock()
+        self.tally = Tally(self._clock.now)
+        self._run_id = str(uuid.uuid4())
+        self._started = datetime.now(UTC)
+        self._scope = anyio.CancelScope()
+        self._status: SweepStatus = "interrupted"
+        self._reason: HarvesterError | str | None = None
+
+    def stop(self, reason: str) -> None:
+        """Stop the run soon: its summary will say `interrupted`, and name `reason`."""
+        self._reason = self._reason or reason
+        self._scope.cancel()
+
+    async def perform(self) -> Summary:
+        """Sweep, write the output and the summary, and return the summary.
+
+        Raises:
+            StartError: the sweep could not begin.
+            OutputError: the output or the summary cannot be written.
+            SettingsError: a setting turned out to be wrong before anything was read.
+        """
+        summary_path = self._settings.output.summary
+        if summary_path is not None:
+            check_summary_path(summary_path)
+        try:
+            await self._sweep()
+        except Exception as error:
+            known = isinstance(error, HarvesterError)
+            self._status = "failed"
+            self._reason = error if known else HarvesterError(f"defect: {type(error).__name__}")
+            raise
+        finally:
+            if summary_path is not None:
+                write_summary(self.summary(), summary_path)
+        return self.summary()
+
+    def summary(self) -> Summary:
+        """Return the summary of the run as it stands."""
+        return summarize(
+            self.tally,
+            run_id=self._run_id,
+            started=self._started,
+            finished=datetime.now(UTC),
+            status=self._status,
+            reason=self._reason,
+        )
+
+    async def _sweep(self) -> None:
+        seconds = self._settings.limits.deadline_seconds
+        if seconds is not None:
+            self._scope.deadline = self._clock.now() + seconds
+            reason = f"the deadline of {self._settings.limits.deadline}"
+        with self._scope:
+            async with (
+                self._sink or sink_for(self._settings.output) as sink,
+                open_journey(self._settings, self.tally, self._clock) as journey,
+            ):
+                await journey.sweep(sink)
+                await sink.publish(self.tally.complete)
+                self._status = "partial" if self.tally.problems else "complete"
+        if self._scope.cancelled_caught and seconds is not None:
+            self._reason = self._reason or reason
+
+
+class Sweep:
+    """A sweep whose findings are iterated over: see `open_sweep`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._send, self._receive = _pages()
+        self._run = Run(settings, sink=_IteratorSink(self._send))
+        self._failure: HarvesterError | None = None
+        self._group: TaskGroup | None = None
+        self._page: list[Finding] = []
+
+    @property
+    def summary(self) -> Summary:
+        """The summary as it stands; final once the iteration ended or the block was left."""
+        return self._run.summary()
+
+    async def __aenter__(self) -> Self:
+        """Begin to sweep."""
+        self._group = await anyio.create_task_group().__aenter__()
+        self._group.start_soon(self._perform)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        """Stop what is under way, and wait until nothing of it is left."""
+        self._receive.close()
+        group, self._group = self._group, None
+        if group is None:
+            return None
+        self._run.stop("the caller")
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            return await group.__aexit__(kind, error, trace)
+        # Any other error of the block passes as it is, not wrapped in a group.
+        await group.__aexit__(None, None, None)
+        return None
+
+    def __aiter__(self) -> AsyncIterator[Finding]:
+        """Iterate over the findings, each a dict as a line of output would hold it."""
+        return self
+
+    async def __anext__(self) -> Finding:
+        """Return the next finding.
+
+        Raises:
+            StartError, SettingsError: the sweep could not begin.
+        """
+        while not self._page:
+            try:
+                self._page = await self._receive.receive()
+            except (anyio.EndOfStream, anyio.ClosedResourceError):
+                failure, self._failure = self._failure, None
+                if failure is not None:
+                    raise failure from None
+                raise StopAsyncIteration from None
+            self._page.reverse()
+        return self._page.pop()
+
+    async def _perform(self) -> None:
+        with self._send:
+            try:
+                await self._run.perform()
+            except HarvesterError as error:
+                self._failure = error
+
+
+class _IteratorSink(StreamSink):
+    def __init__(self, pages: MemoryObjectSendStream[list[Finding]]) -> None:
+        super().__init__()
+        self._pages = pages
+
+    async def send(self, findings: list[Finding], lines: bytes) -> None:
+        del lines
+        await self._pages.send(findings)
+
+
+def _pages() -> tuple[
+    MemoryObjectSendStream[list[Finding]], MemoryObjectReceiveStream[list[Finding]]
+]:
+    # A page ready beside the one being consumed; more would only be memory.
+    return anyio.create_memory_object_stream(1)
+
+
+def open_sweep(settings: Settings) -> Sweep:
+    """Return a sweep as an async context manager and an async iterator of findings.
+
+    ```python
+    async with open_sweep(settings) as sweep:
+        async for finding in sweep:
+            ...
+    print(sweep.summary)
+    ```
+
+    The settings' output is not used; reading goes on only as fast as findings are taken.
+    Leaving the loop or the block early stops the sweep and leaves nothing behind.
+
+    Raises:
+        SettingsError: the settings contradict each other or hold wrong values.
+        StartError: from the iteration, where the sweep could not begin.
+    """
+    return Sweep(settings)
+
+
+async def run_sweep(settings: Settings) -> Summary:
+    """Sweep into the settings' output, as the command does, and return the summary.
+
+    A target that failed is a problem in the summary, not an error. Raises:
+        SettingsError: the settings contradict each other or hold wrong values.
+        StartError: the sweep could not begin.
+        OutputError: the output or the summary cannot be written, or is in use.
+    """
+    return await Run(settings).perform()

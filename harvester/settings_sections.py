@@ -1,0 +1,169 @@
+"""The sections of the settings, one frozen struct each, with their defaults."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import msgspec
+
+from harvester.settings_types import (
+    AccountId,
+    Concurrency,
+    Duration,
+    EndpointUrl,
+    ExternalId,
+    FilePath,
+    Flag,
+    PageSize,
+    Rate,
+    RegionName,
+    RegionOrAll,
+    RoleName,
+    SessionName,
+    Text,
+    UnitId,
+    parse_duration,
+)
+
+
+def is_folder(path: str) -> bool:
+    """Whether the path names a folder: by its last character, or because one is there."""
+    # pathlib would raise for a name that is too long or stands where we may not look.
+    return path.endswith("/") or os.path.isdir(path)  # noqa: PTH112
+
+
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which accounts are swept, and the role that leads into them.
+
+    Attributes:
+        organization: every ACTIVE account of the organization.
+        organizational_units: the ACTIVE accounts below these units or roots, at any depth.
+        include: these accounts; with no choice at all it is the caller's own.
+        exclude: never these.
+        role_name: the role to assume in each account, with its path, without a leading slash.
+        external_id: the external id that the role asks for, 2 to 1224 characters.
+        session_name: the name of the role session, 2 to 64 characters.
+    """
+
+    organization: Flag = False
+    organizational_units: tuple[UnitId, ...] = ()
+    include: tuple[AccountId, ...] = ()
+    exclude: tuple[AccountId, ...] = ()
+    role_name: RoleName | None = None
+    external_id: ExternalId | None = None
+    session_name: SessionName = "harvester"
+
+    def __repr__(self) -> str:
+        """As of any struct, but without the external id, so that a log may hold it."""
+        values = msgspec.structs.asdict(self)
+        if self.external_id is not None:
+            values["external_id"] = "***"
+        fields = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        return f"AccountSettings({fields})"
+
+
+class RegionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which regions are swept.
+
+    Attributes:
+        include: names, or ``("all",)``: every region enabled for an account. Empty: the
+            region that the SDK is configured for.
+        exclude: never these.
+    """
+
+    include: tuple[RegionOrAll, ...] = ()
+    exclude: tuple[RegionName, ...] = ()
+
+
+class FindingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which findings are read, and in what portions.
+
+    Attributes:
+        pipelines: globs; pipelines whose name or ARN matches, one query each. Empty: all.
+        filters: values by the API's filter name. Values of one name are alternatives;
+            different names must all hold.
+        split: how one large target is cut into concurrent queries.
+        page_size: findings asked for a page, 1 to 100; None is the most that the service grants.
+    """
+
+    pipelines: tuple[Text, ...] = ()
+    filters: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    split: Literal["auto", "none", "severity", "pipeline", "image"] = "auto"
+    page_size: PageSize | None = None
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much a sweep may do at once, how fast, and how long.
+
+    Attributes:
+        max_concurrency: requests in flight, overall, 1 to 1000.
+        max_rate: requests a second for each account and region, above 0, up to 1000;
+            None leaves it to what the sweep learns.
+        deadline: a duration (``90s``, ``30m``, ``2h``, ``1h30m``) after which the sweep stops,
+            resumable; None is no deadline.
+    """
+
+    max_concurrency: Concurrency = 64
+    max_rate: Rate | None = None
+    deadline: Duration | None = None
+
+    @property
+    def deadline_seconds(self) -> float | None:
+        """The deadline in seconds from the start, or None."""
+        return None if self.deadline is None else parse_duration(self.deadline)
+
+
+class OutputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where findings and the summary go.
+
+    Attributes:
+        path: ``-`` (stdout), one file (``.ndjson``, ``.ndjson.gz``, ``.ndjson.zst``), or a
+            folder (one that exists, or a name that ends in ``/``).
+        compression: of the files in a folder; a single file's name says its own.
+        summary: the file for the summary as JSON, or None.
+    """
+
+    path: FilePath = "-"
+    compression: Literal["none", "zstd"] = "none"
+    summary: FilePath | None = None
+
+    @property
+    def kind(self) -> Literal["stdout", "file", "folder"]:
+        """What the path stands for; asks the file system whether it is a folder."""
+        if self.path == "-":
+            return "stdout"
+        return "folder" if is_folder(self.path) else "file"
+
+    @property
+    def file_compression(self) -> Literal["none", "gzip", "zstd"]:
+        """The compression of each file written: a single file's by its name."""
+        if self.kind == "folder":
+            return self.compression
+        if self.path.endswith(".gz"):
+            return "gzip"
+        return "zstd" if self.path.endswith(".zst") else "none"
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is logged to stderr, and how.
+
+    Attributes:
+        level: the least severe level that is logged.
+        format: ``text`` for people, ``json`` for one object a line.
+    """
+
+    level: Literal["error", "warning", "info", "debug", "trace"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class AwsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How AWS is reached; credentials come from the SDK's own chain alone.
+
+    Attributes:
+        profile: a profile of the SDK's configuration, or None for the SDK's own choice.
+        endpoint_url: ``http(s)://host[:port]`` for all services, or None for the real ones.
+    """
+
+    profile: Text | None = None
+    endpoint_url: EndpointUrl | None = None

@@ -1,0 +1,171 @@
+"""What one value of a setting may be.
+
+Each type carries its limits and the words for them, so that a rule and its message cannot
+drift apart. In `extra`, `check` is for what a pattern cannot say; `private` is searched in a
+refused value, and where it is found the message does not repeat the value; `unquoted` answers
+a number where text belongs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta
+
+from harvester.errors import SettingsError
+from harvester.settings_values import shown
+
+_DURATION = re.compile(
+    r"(?:(?P<hours>[0-9]{1,6}(?:\.[0-9]{1,3})?)h)?"
+    r"(?:(?P<minutes>[0-9]{1,6}(?:\.[0-9]{1,3})?)m)?"
+    r"(?:(?P<seconds>[0-9]{1,6}(?:\.[0-9]{1,3})?)s)?"
+)
+_A_DURATION = "a duration above zero such as 90s, 30m, 2h or 1h30m"
+_REGION = r"[a-z]{2,8}(?:-[a-z]{2,12}){1,2}-[0-9]{1,2}"
+_IAM_NAME = r"[A-Za-z0-9_+=,.@-]"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a duration such as ``90s``, ``30m``, ``2h`` or ``1h30m``; always above zero.
+
+    Raises SettingsError for anything else.
+    """
+    match = _DURATION.fullmatch(text)
+    parts = match.groupdict(default="0") if match else {}
+    seconds = sum(
+        float(parts.get(unit, 0)) * size
+        for unit, size in (("hours", 3600), ("minutes", 60), ("seconds", 1))
+    )
+    if not seconds:
+        raise SettingsError(f"{shown(text)} is not {_A_DURATION}")
+    return seconds
+
+
+def _is_duration(text: str) -> bool:
+    try:
+        parse_duration(text)
+    except SettingsError:
+        return False
+    return True
+
+
+def _is_path(text: str) -> bool:
+    # Bytes that are no UTF-8 reach Python as lone surrogates: fine in a path, but not all are.
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _has_host_and_port(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+_ALWAYS = re.compile("")
+
+Flag = Annotated[bool, Meta(description="true or false")]
+Text = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        description="printable text of 1 to 1024 characters",
+        extra={"check": str.isprintable},
+    ),
+]
+FilePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!.*://)[^\x00-\x1f\x7f]{1,4096}\Z",
+        description="a path of 1 to 4096 characters: no URL, no control characters",
+        extra={"check": _is_path, "private": re.compile(r"://.*[@?]")},
+    ),
+]
+AccountId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{12}\Z",
+        description="an account id: 12 digits",
+        extra={"unquoted": "an id is text in quotes, since leading zeros matter"},
+    ),
+]
+UnitId = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})\Z",
+        description="the id of an organizational unit (ou-ab12-cdefgh34) or of a root (r-ab12)",
+    ),
+]
+RoleName = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(?:{_IAM_NAME}+/)*{_IAM_NAME}{{1,64}}\Z",
+        max_length=576,
+        description="a role's name, with its path if it has one (Harvester, security/Harvester):"
+        " no ARN, no leading slash; letters, digits and _+=,.@- are allowed",
+    ),
+]
+ExternalId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_+=,.@:/-]{2,1224}\Z",
+        description="2 to 1224 characters, each a letter, a digit or one of _+=,.@:/-",
+        extra={"private": _ALWAYS},
+    ),
+]
+SessionName = Annotated[
+    str,
+    Meta(
+        pattern=rf"^{_IAM_NAME}{{2,64}}\Z",
+        description="2 to 64 characters, each a letter, a digit or one of _+=,.@-",
+    ),
+]
+RegionName = Annotated[
+    str, Meta(pattern=rf"^{_REGION}\Z", description="a region's name such as us-east-1")
+]
+RegionOrAll = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(?:all|{_REGION})\Z",
+        description="a region's name such as us-east-1, or the word all",
+    ),
+]
+PageSize = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
+Concurrency = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+Rate = Annotated[
+    float, Meta(gt=0, le=1000, description="a number of requests a second above 0, up to 1000")
+]
+Duration = Annotated[str, Meta(description=_A_DURATION, extra={"check": _is_duration})]
+EndpointUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?\Z",
+        description="an http or https URL of a host and perhaps a port, with no path and no"
+        " credentials in it, such as http://127.0.0.1:4566",
+        extra={"check": _has_host_and_port, "private": re.compile(r"[@?#]")},
+    ),
+]
+ImageArn = Annotated[
+    str,
+    Meta(
+        pattern=r"^arn:aws[a-z-]*:imagebuilder:[a-z0-9-]+:[0-9]{12}:image/[!-~]+\Z",
+        description="the ARN of an image's build version"
+        " (arn:aws:imagebuilder:REGION:ACCOUNT:image/NAME/1.0.0/1)",
+    ),
+]
+PipelineArn = Annotated[
+    str,
+    Meta(
+        pattern=r"^arn:aws[a-z-]*:imagebuilder:[a-z0-9-]+:[0-9]{12}:image-pipeline/[!-~]+\Z",
+        description="the ARN of a pipeline"
+        " (arn:aws:imagebuilder:REGION:ACCOUNT:image-pipeline/NAME)",
+    ),
+]

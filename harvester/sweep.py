@@ -1,0 +1,222 @@
+"""The journey: accounts, regions and pipelines to targets, to queries, to pages, to the output."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from harvester.aws.accounts import Accounts
+from harvester.aws.clients import Clients
+from harvester.aws.credentials import Credentials, OwnCredentials
+from harvester.aws.findings import PageSizes, fetch_page
+from harvester.aws.listings import list_pipelines
+from harvester.aws.regions import choose_regions
+from harvester.clock import Clock
+from harvester.concurrency import each, plain_errors
+from harvester.errors import (
+    ChainError,
+    DamagedAnswerError,
+    HarvesterError,
+    OutputError,
+    SettingsError,
+    TokenRefusedError,
+)
+from harvester.model import Account, Caller, Outcome, Page, Query, Stage, Target
+from harvester.output.sink import Sink
+from harvester.paging.channel import Channel, Exchange
+from harvester.paging.pager import Pager
+from harvester.paging.planner import match_pipelines, plan_queries
+from harvester.paging.retry import RetryPolicy
+from harvester.paging.slots import FairSlots
+from harvester.settings import Settings
+from harvester.tally import Tally, code_of, message_of
+
+_ACCOUNTS_AT_ONCE = 16
+_QUERIES_AT_ONCE = 8  # of one target; its pacer bounds how often they may ask
+
+# These end one query; the other queries of the same target may still be read.
+_OF_ONE_QUERY = (ChainError, DamagedAnswerError, TokenRefusedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A target that was found, with the credentials to read it."""
+
+    target: Target
+    credentials: Credentials
+
+
+@asynccontextmanager
+async def open_journey(settings: Settings, tally: Tally, clock: Clock) -> AsyncIterator[Journey]:
+    """Yield a journey whose clients are closed when the block ends.
+
+    Raises:
+        SettingsError: no region is given, and the SDK has none configured.
+    """
+    limits, aws = settings.limits, settings.aws
+    async with Clients(
+        profile=aws.profile,
+        endpoint_url=aws.endpoint_url,
+        max_connections=limits.max_concurrency,
+    ) as clients:
+        slots = FairSlots(limits.max_concurrency)
+        exchange = Exchange(clients, slots, tally, clock, RetryPolicy())
+        home = _home_region(settings, clients.configured_region)
+        accounts = Accounts(settings.accounts, exchange, OwnCredentials(aws.profile), home)
+        yield Journey(settings, exchange, accounts, home)
+
+
+class Journey:
+    """One sweep, or the plan of one."""
+
+    def __init__(
+        self, settings: Settings, exchange: Exchange, accounts: Accounts, home: str
+    ) -> None:
+        self._settings = settings
+        self._exchange = exchange
+        self._tally = exchange.tally
+        self._accounts = accounts
+        self._home = home
+        self._sizes = PageSizes(settings.findings.page_size)
+
+    async def sweep(self, sink: Sink) -> None:
+        """Read every target into the sink.
+
+        What happens to a target is an outcome in the tally. Raises:
+            StartError, SettingsError: nothing could begin.
+            OutputError: the sink failed, and the sweep stopped.
+        """
+
+        async def read(channel: Channel, target: Target) -> None:
+            await self._read(await self._queries(channel, target), channel, sink)
+
+        await self._visit_targets(read)
+
+    async def plan(self) -> dict[Target, tuple[Query, ...]]:
+        """Return the queries of every target, without reading a finding."""
+        plans: dict[Target, tuple[Query, ...]] = {}
+
+        async def note(channel: Channel, target: Target) -> None:
+            plans[target] = await self._queries(channel, target)
+
+        await self._visit_targets(note)
+        return plans
+
+    async def _visit_targets(self, do: Callable[[Channel, Target], Awaitable[None]]) -> None:
+        width = self._settings.limits.max_concurrency
+        caller = await self._accounts.caller()
+        accounts = await self._accounts.choose(caller)
+        found, waiting = anyio.create_memory_object_stream[Visit](width)
+        async with plain_errors(), anyio.create_task_group() as group:
+            group.start_soon(self._discover, accounts, caller, found)
+            for _ in range(width):
+                group.start_soon(self._work, waiting.clone(), do)
+            waiting.close()
+
+    async def _discover(
+        self,
+        accounts: Sequence[Account],
+        caller: Caller,
+        found: MemoryObjectSendStream[Visit],
+    ) -> None:
+        async with found:
+            await each(
+                accounts, _ACCOUNTS_AT_ONCE, lambda one: self._enter(one, caller, found)
+            )
+        self._tally.discovering = False
+
+    async def _enter(
+        self, account: Account, caller: Caller, found: MemoryObjectSendStream[Visit]
+    ) -> None:
+        if not account.active:
+            self._tally.end(Outcome(account.id, None, "skipped", "accounts", "NotActive"))
+            return
+        credentials = self._accounts.credentials(account, caller)
+        stage: Stage = "credentials"
+        try:
+            await credentials.current()
+            stage = "regions"
+            ec2 = self._exchange.channel("ec2", self._home, credentials, account=account.id)
+            regions = await choose_regions(self._settings.regions, self._home, ec2)
+        except HarvesterError as error:
+            code, message = code_of(error), message_of(error)
+            self._tally.end(Outcome(account.id, None, "failed", stage, code, message))
+            return
+        targets = [Target(account.id, region) for region in regions]
+        for target in targets:
+            self._tally.found(target)
+        for target in targets:
+            await found.send(Visit(target, credentials))
+
+    async def _work(
+        self,
+        waiting: MemoryObjectReceiveStream[Visit],
+        do: Callable[[Channel, Target], Awaitable[None]],
+    ) -> None:
+        async with waiting:
+            async for visit in waiting:
+                await self._visit(visit, do)
+
+    async def _visit(
+        self, visit: Visit, do: Callable[[Channel, Target], Awaitable[None]]
+    ) -> None:
+        target = visit.target
+        channel = self._exchange.channel(
+            "imagebuilder",
+            target.region,
+            visit.credentials,
+            account=target.account,
+            max_rate=self._settings.limits.max_rate,
+        )
+        failure: HarvesterError | None = None
+        self._tally.begun(target)
+        try:
+            async with plain_errors():
+                await do(channel, target)
+        except OutputError:
+            raise  # not this target's fault: no target can go on
+        except HarvesterError as error:
+            failure = error
+        self._tally.finish(target, failure)
+
+    async def _queries(self, channel: Channel, target: Target) -> tuple[Query, ...]:
+        chosen = self._settings.findings
+        pipelines = None
+        if chosen.pipelines:
+            found = await list_pipelines(channel, target.account)
+            pipelines = match_pipelines(chosen.pipelines, found)
+        return plan_queries(target, chosen.filters, pipelines)
+
+    async def _read(self, queries: Sequence[Query], channel: Channel, sink: Sink) -> None:
+        failures: list[HarvesterError] = []
+
+        async def read(query: Query) -> None:
+            async def fetch(token: str | None) -> Page:
+                return await fetch_page(channel, self._sizes, query, token)
+
+            try:
+                await Pager(query, fetch, sink, self._tally).read()
+                await sink.finished(query)
+            except _OF_ONE_QUERY as error:
+                failures.append(error)
+
+        await each(queries, _QUERIES_AT_ONCE, read)
+        if failures:
+            raise failures[0]
+
+
+def _home_region(settings: Settings, configured: str | None) -> str:
+    """Return the region whose STS and EC2 are asked, and that is swept where none is given."""
+    given = next((name for name in settings.regions.include if name != "all"), None)
+    if configured or given:
+        return configured or given or ""
+    if settings.regions.include:
+        return "us-east-1"
+    raise SettingsError(
+        "regions.include: no region is given, and none is configured for the SDK: "
+        "use --region NAME, --region all, or set AWS_REGION"
+    )

@@ -1,0 +1,153 @@
+"""What a sweep has done so far: counts for the progress display and the summary."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from harvester.errors import HarvesterError, ServiceError
+from harvester.model import Finding, Outcome, Stage, Status, Target
+
+SLOWEST = 5
+"""How many of the slowest targets are remembered."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """A target that is not finished: when it began (None: not yet), and what was read."""
+
+    begun: float | None = None
+    findings: int = 0
+    pages: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts of one sweep. Only the sweep's own tasks, on one event loop, change it.
+
+    Attributes:
+        findings: findings handed to the output.
+        pages: answers to ListImageScanFindings that were used.
+        requests: calls sent to AWS, repeated ones included.
+        throttled: calls that AWS answered with a throttle.
+        retries: calls repeated after a throttle, a fault or a renewal of credentials.
+        severities: findings by their `severity`, "" for those without one.
+        ended: targets that ended, by status.
+        problems: the outcomes of targets that are incomplete or failed.
+        complete: the targets that were read whole.
+        open: targets found and not ended yet.
+        slowest: the slowest of the ended targets, the slowest first.
+        discovering: whether more targets may still be found.
+    """
+
+    now: Callable[[], float]
+    findings: int = 0
+    pages: int = 0
+    requests: int = 0
+    throttled: int = 0
+    retries: int = 0
+    severities: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+    problems: list[Outcome] = field(default_factory=list)
+    complete: set[Target] = field(default_factory=set)
+    open: dict[Target, Reading] = field(default_factory=dict)
+    discovering: bool = True
+    last_error: str = ""
+    _slowest: list[tuple[float, int, Outcome]] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Targets found so far; an account that ended before its regions were read is one."""
+        return self.ended.total() + len(self.open)
+
+    @property
+    def slowest(self) -> list[Outcome]:
+        """The slowest targets, the slowest first."""
+        return [outcome for _, _, outcome in sorted(self._slowest, reverse=True)]
+
+    def found(self, target: Target) -> None:
+        """Note a target that is to be read."""
+        self.open[target] = Reading()
+
+    def begun(self, target: Target) -> None:
+        """Note that the reading of a target begins."""
+        self.open[target].begun = self.now()
+
+    def read(self, target: Target, findings: Sequence[Finding]) -> None:
+        """Note a page and those of its findings that go to the output."""
+        self.pages += 1
+        self.findings += len(findings)
+        self.severities.update(severity_counts(findings))
+        reading = self.open[target]
+        reading.pages += 1
+        reading.findings += len(findings)
+
+    def take_back(self, target: Target, severities: Counter[str]) -> None:
+        """Note that findings written for a query are withdrawn, since it starts over."""
+        self.findings -= severities.total()
+        self.severities.subtract(severities)
+        self.open[target].findings -= severities.total()
+
+    def retried(self, error: ServiceError) -> None:
+        """Note that a call is made again because of `error`."""
+        self.retries += 1
+        self.last_error = error.code
+
+    def finish(self, target: Target, error: HarvesterError | None) -> None:
+        """Note that the reading of a target ended, by `error` or else whole."""
+        reading = self.open.pop(target)
+        broken: Status = "incomplete" if reading.pages else "failed"
+        self.end(
+            Outcome(
+                target.account,
+                target.region,
+                "complete" if error is None else broken,
+                _stage_of(error),
+                code=code_of(error),
+                message=message_of(error),
+                findings=reading.findings,
+                pages=reading.pages,
+                seconds=self.now() - reading.begun if reading.begun is not None else 0.0,
+            )
+        )
+        if error is None:
+            self.complete.add(target)
+
+    def end(self, outcome: Outcome) -> None:
+        """Note an outcome."""
+        self.ended[outcome.status] += 1
+        if outcome.status in ("incomplete", "failed"):
+            self.problems.append(outcome)
+        heapq.heappush(self._slowest, (outcome.seconds, self.ended.total(), outcome))
+        if len(self._slowest) > SLOWEST:
+            heapq.heappop(self._slowest)
+
+
+_STAGES: dict[str, Stage] = {"AssumeRole": "credentials", "ListImagePipelines": "pipelines"}
+
+
+def _stage_of(error: HarvesterError | None) -> Stage:
+    if isinstance(error, ServiceError):
+        return _STAGES.get(error.operation, "findings")
+    return "findings"
+
+
+def severity_counts(findings: Sequence[Finding]) -> Counter[str]:
+    """Return how many findings have each severity, "" for those without one."""
+    return Counter([str(finding.get("severity") or "") for finding in findings])
+
+
+def code_of(error: HarvesterError | None) -> str:
+    """Return an error's code: the service's own, or the kind of ours."""
+    if isinstance(error, ServiceError):
+        return error.code
+    return type(error).__name__ if error is not None else ""
+
+
+def message_of(error: HarvesterError | None) -> str:
+    """Return an error's own words, without what the outcome says anyway."""
+    if isinstance(error, ServiceError):
+        return error.message
+    return str(error) if error is not None else ""
