@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
-    """Run the command line."""
-    from harvester.cli import cli
+    """Run the command line and exit with its code."""
+    from harvester.cli import main as run
 
-    cli()
+    sys.exit(run())
 
 
 if __name__ == "__main__":

@@ -69,9 +69,12 @@ class Run:
         try:
             await self._sweep()
         except Exception as error:
-            known = isinstance(error, HarvesterError)
             self._status = "failed"
-            self._reason = error if known else HarvesterError(f"defect: {type(error).__name__}")
+            self._reason = (
+                error
+                if isinstance(error, HarvesterError)
+                else HarvesterError(f"a defect of harvester: {type(error).__name__}")
+            )
             raise
         finally:
             if summary_path is not None:

@@ -123,7 +123,7 @@ def summarize(
     Targets that are still open count as incomplete, and are named with `reason`, which also
     stands alone where no target was found at all.
     """
-    problems = [_problem(outcome) for outcome in tally.problems]
+    problems = [problem_of(outcome) for outcome in tally.problems]
     code, message = _reason(reason)
     problems += [
         Problem(
@@ -139,7 +139,12 @@ def summarize(
     if status == "failed":
         problems.append(
             Problem(
-                account=None, region=None, status="failed", stage="sweep", code=code, message=message
+                account=None,
+                region=None,
+                status="failed",
+                stage="sweep",
+                code=code,
+                message=message,
             )
         )
     return Summary(
@@ -197,7 +202,8 @@ def check_summary_path(path: str) -> None:
         raise OutputError(f"{target} cannot be written: the folder is not writable")
 
 
-def _problem(outcome: Outcome) -> Problem:
+def problem_of(outcome: Outcome) -> Problem:
+    """Return the outcome of a target that is not complete as the summary names it."""
     return Problem(
         account=outcome.account,
         region=outcome.region,

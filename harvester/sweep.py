@@ -124,9 +124,7 @@ class Journey:
         found: MemoryObjectSendStream[Visit],
     ) -> None:
         async with found:
-            await each(
-                accounts, _ACCOUNTS_AT_ONCE, lambda one: self._enter(one, caller, found)
-            )
+            await each(accounts, _ACCOUNTS_AT_ONCE, lambda one: self._enter(one, caller, found))
         self._tally.discovering = False
 
     async def _enter(
@@ -161,9 +159,7 @@ class Journey:
             async for visit in waiting:
                 await self._visit(visit, do)
 
-    async def _visit(
-        self, visit: Visit, do: Callable[[Channel, Target], Awaitable[None]]
-    ) -> None:
+    async def _visit(self, visit: Visit, do: Callable[[Channel, Target], Awaitable[None]]) -> None:
         target = visit.target
         channel = self._exchange.channel(
             "imagebuilder",

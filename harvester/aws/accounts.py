@@ -15,7 +15,7 @@ from harvester.errors import (
     StartError,
 )
 from harvester.model import Account, Caller
-from harvester.paging.channel import Channel, Exchange
+from harvester.paging.channel import Exchange
 from harvester.settings import AccountSettings
 
 _ROLE_SECONDS = 3600

@@ -37,9 +37,7 @@ class PageSizes:
         self._granted[region] = SURE_PER_PAGE
 
 
-async def fetch_page(
-    channel: Channel, sizes: PageSizes, query: Query, token: str | None
-) -> Page:
+async def fetch_page(channel: Channel, sizes: PageSizes, query: Query, token: str | None) -> Page:
     """Return the page of `query` at `token`, the largest that the service grants.
 
     Raises a `ServiceError` where it cannot be had.

@@ -8,9 +8,7 @@ from harvester.paging.channel import Channel
 from harvester.settings import RegionSettings
 
 
-async def choose_regions(
-    settings: RegionSettings, default: str, ec2: Channel
-) -> tuple[str, ...]:
+async def choose_regions(settings: RegionSettings, default: str, ec2: Channel) -> tuple[str, ...]:
     """Return the regions to sweep of the account that `ec2` is signed for, sorted.
 
     `all` asks EC2 DescribeRegions, since the SDK's tables do not know which regions an

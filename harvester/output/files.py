@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import anyio
 import anyio.from_thread
@@ -180,14 +180,14 @@ def partitioned(folder: Path, suffix: str) -> Parts:
     return parts
 
 
-def compressor(path: Path) -> Callable[[IO[bytes]], IO[bytes]]:
+def compressor(path: Path) -> Callable[[IO[bytes]], Any]:
     """Return what opens a compressed stream over a file, as the file's name says."""
     if path.suffix == ".gz":
         # No name and no time inside: the same findings give the same bytes.
         return lambda raw: gzip.GzipFile("", "wb", 6, raw, mtime=0)
     if path.suffix == ".zst":
         return lambda raw: zstandard.ZstdCompressor(3).stream_writer(raw, closefd=False)
-    return lambda raw: _Unclosed(raw)
+    return _Unclosed
 
 
 class _Unclosed:

@@ -65,7 +65,7 @@ class Workspace:
             return False
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            current = os.stat(self.folder / "lock")
+            current = (self.folder / "lock").stat()
         except BlockingIOError:
             os.close(lock)
             raise OutputBusyError(

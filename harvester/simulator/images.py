@@ -55,7 +55,7 @@ class ImageOperations:
     def list_images(self, call: Call) -> dict[str, Any]:
         """The image versions; only those of the caller's own account exist here."""
         owner = call.parameters.get("owner", "Self")
-        if owner not in _OWNERS:
+        if not isinstance(owner, str) or owner not in _OWNERS:
             raise invalid_request(f"The value '{owner}' of parameter 'owner' is not valid.")
         images = self._target(call).images if owner == "Self" else ()
         versions = {image.version_arn: image for image in images}
@@ -101,11 +101,15 @@ class ImageOperations:
 
 def _filters(parameters: dict[str, Any], names: frozenset[str]) -> list[tuple[str, list[str]]]:
     """Names and values of the filters: values are alternatives, all filters must hold."""
+    filters = parameters.get("filters", [])
+    if not isinstance(filters, list):
+        raise invalid_request("The value supplied for parameter 'filters' is not valid.")
     wanted = []
-    for given in parameters.get("filters") or ():
-        name = given.get("name") if isinstance(given, dict) else None
-        values = given.get("values") if isinstance(given, dict) else None
-        if name not in names or not isinstance(values, list) or not values:
+    for given in filters:
+        name, values = (
+            (given.get("name"), given.get("values")) if isinstance(given, dict) else (None, None)
+        )
+        if name not in tuple(names) or not isinstance(values, list) or not values:
             raise invalid_request(f"The filter '{name}' is not valid for this operation.")
         wanted.append((str(name), values))
     return wanted

@@ -107,13 +107,13 @@ class Organizations:
     ) -> dict[str, Any]:
         self._authorize(call)
         size = call.parameters.get("MaxResults", _LARGEST_PAGE)
-        if not isinstance(size, int) or not 1 <= size <= _LARGEST_PAGE:
+        if type(size) is not int or not 1 <= size <= _LARGEST_PAGE:
             raise _invalid_input(f"MaxResults must be between 1 and {_LARGEST_PAGE}.")
         query = f"{call.operation}/{call.account}/{call.parameters.get('ParentId', '')}"
         token, start = call.parameters.get("NextToken"), 0
         if token is not None:
             try:
-                start = self._tokens.open(query, token).offset
+                start = self._tokens.open(query, str(token)).offset
             except TokenError:
                 raise _invalid_input("You provided an invalid NextToken.") from None
         page: dict[str, Any] = {name: [render(row) for row in rows[start : start + size]]}

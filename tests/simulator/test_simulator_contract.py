@@ -26,6 +26,16 @@ _REGION = next(
 )
 # Their limits say what is asked for at a time, and here more is granted on purpose.
 _UNLIMITED = frozenset({"ImageScanFindingsList"})
+_KINDS: dict[str, Any] = {
+    "structure": dict,
+    "list": list,
+    "string": str,
+    "integer": int,
+    "long": int,
+    "double": (int, float),
+    "boolean": bool,
+    "timestamp": (float, int, datetime),
+}
 
 
 def _member(shape: Any, name: str) -> Any:
@@ -38,47 +48,33 @@ def _member(shape: Any, name: str) -> Any:
 
 def violations(shape: Any, value: Any, path: str = "$") -> Iterator[str]:
     """What of a decoded JSON value, or of a parsed answer, contradicts its shape in the model."""
-    if shape.type_name == "structure":
-        if not isinstance(value, dict):
-            yield f"{path}: {value!r} is no structure"
-            return
-        yield from (f"{path}: {name} is missing" for name in shape.required_members - value.keys())
-        for name, item in value.items():
-            member = _member(shape, name)
-            if member is None:
-                yield f"{path}: {name} is not in the model"
-            else:
-                yield from violations(member, item, f"{path}.{name}")
+    kind: Any = _KINDS[shape.type_name]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        yield f"{path}: {value!r} is no {shape.type_name}"
+    elif shape.type_name == "structure":
+        yield from _structure_violations(shape, value, path)
     elif shape.type_name == "list":
-        if not isinstance(value, list):
-            yield f"{path}: {value!r} is no list"
-            return
         if shape.name not in _UNLIMITED:
             yield from _outside(shape, len(value), path)
         for number, item in enumerate(value):
             yield from violations(shape.member, item, f"{path}[{number}]")
     elif shape.type_name == "string":
         yield from _string_violations(shape, value, path)
-    else:
-        kinds = {
-            "integer": int,
-            "long": int,
-            "double": (int, float),
-            "float": (int, float),
-            "boolean": bool,
-            "timestamp": (float, int, datetime),
-        }
-        number = isinstance(value, int) and not isinstance(value, bool)
-        if not isinstance(value, kinds[shape.type_name]):
-            yield f"{path}: {value!r} is no {shape.type_name}"
-        elif number or isinstance(value, float):
-            yield from _outside(shape, value, path)
+    elif isinstance(value, (int, float)):
+        yield from _outside(shape, value, path)
 
 
-def _string_violations(shape: Any, value: Any, path: str) -> Iterator[str]:
-    if not isinstance(value, str):
-        yield f"{path}: {value!r} is no string"
-        return
+def _structure_violations(shape: Any, value: dict[str, Any], path: str) -> Iterator[str]:
+    yield from (f"{path}: {name} is missing" for name in shape.required_members - value.keys())
+    for name, item in value.items():
+        member = _member(shape, name)
+        if member is None:
+            yield f"{path}: {name} is not in the model"
+        else:
+            yield from violations(member, item, f"{path}.{name}")
+
+
+def _string_violations(shape: Any, value: str, path: str) -> Iterator[str]:
     yield from _outside(shape, len(value), path)
     if shape.enum and value not in shape.enum:
         yield f"{path}: {value!r} is not one of {shape.enum}"
@@ -111,8 +107,8 @@ async def _checked(client: Any, operation: str, **parameters: Any) -> dict[str, 
     return answer
 
 
-@pytest.mark.parametrize("operation", ["list_image_scan_findings"])
-async def test_findings_and_counts(connect: Connect, operation: str) -> None:
+async def test_findings_and_counts(connect: Connect) -> None:
+    operation = "list_image_scan_findings"
     async with Simulator(_ORGANIZATION) as simulator:
         for account, region in list(_ORGANIZATION.places())[:6]:
             client = await connect(simulator, "imagebuilder", account=account, region=region)
@@ -257,7 +253,7 @@ async def _refused(call: Awaitable[Any]) -> tuple[str, int]:
     ],
 )
 async def test_codes_of_faults(connect: Connect, fault: str, code: str, status: int) -> None:
-    async with Simulator(_ORGANIZATION, faults=Faults(**{fault: 1.0})) as simulator:
+    async with Simulator(_ORGANIZATION, faults=Faults.everywhere(0.0, **{fault: 1.0})) as simulator:
         client = await connect(simulator, "imagebuilder")
         assert await _refused(client.list_image_scan_findings()) == (code, status)
         assert simulator.count(code=code, fault=fault) == 1
@@ -329,3 +325,30 @@ async def test_denied_operations(connect: Connect) -> None:
         call = client.list_image_scan_finding_aggregations()
         assert await _refused(call) == ("AccessDeniedException", 403)
         assert "findings" in await client.list_image_scan_findings()
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "complaint"),
+    [
+        ({"surprise": 1}, "$: surprise is not in the model"),
+        ({"severity": ""}, "$.severity: 0 is not from 1 to 1024"),
+        ({"inspectorScore": "9.8"}, "$.inspectorScore: '9.8' is no double"),
+        ({"imageBuildVersionArn": "arn:x"}, "does not match"),
+        ({"packageVulnerabilityDetails": {}}, "vulnerabilityId is missing"),
+    ],
+)
+async def test_the_check_itself_notices(
+    session: Any, spoiled: dict[str, Any], complaint: str
+) -> None:
+    async with session.create_client("imagebuilder", region_name="us-east-1") as client:
+        shape = client.meta.service_model.shape_for("ImageScanFinding")
+    finding = _ORGANIZATION.all_findings()[0]
+    assert list(violations(shape, finding)) == []
+    assert complaint in "\n".join(violations(shape, finding | spoiled))
+
+
+async def test_every_generated_finding_is_as_in_the_model(session: Any) -> None:
+    async with session.create_client("imagebuilder", region_name="us-east-1") as client:
+        shape = client.meta.service_model.shape_for("ImageScanFinding")
+    for finding in _ORGANIZATION.all_findings():
+        assert list(violations(shape, finding)) == []

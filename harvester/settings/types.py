@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from harvester.errors import SettingsError
-from harvester.settings_values import shown
+from harvester.settings.values import shown
 
 _DURATION = re.compile(
     r"(?:(?P<hours>[0-9]{1,6}(?:\.[0-9]{1,3})?)h)?"

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from harvester.errors import SettingsError
-from harvester.settings_types import ImageArn, PipelineArn, Text
-from harvester.settings_values import check_list, check_value, escaped, shown
+from harvester.settings.types import ImageArn, PipelineArn, Text
+from harvester.settings.values import check_list, check_value, escaped, shown
 
 SectionT = TypeVar("SectionT", bound=msgspec.Struct)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from harvester.settings_types import (
+from harvester.settings.types import (
     AccountId,
     Concurrency,
     Duration,

@@ -7,13 +7,13 @@ import re
 from typing import TYPE_CHECKING
 
 from harvester.errors import SettingsError
-from harvester.settings_sections import is_folder
-from harvester.settings_values import shown
+from harvester.settings.sections import is_folder
+from harvester.settings.values import shown
 
 if TYPE_CHECKING:
     from harvester.settings import Settings
-    from harvester.settings_checks import Names
-    from harvester.settings_sections import AccountSettings, OutputSettings, RegionSettings
+    from harvester.settings.checks import Names
+    from harvester.settings.sections import AccountSettings, OutputSettings, RegionSettings
 
 _SINGLE_FILE = re.compile(r".*[^/]\.ndjson(?:\.gz|\.zst)?", re.DOTALL)
 

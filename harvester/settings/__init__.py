@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harvester.errors import SettingsError
-from harvester.settings_checks import (
+from harvester.settings.checks import (
     FILTER_KINDS,
     Names,
     check_section,
     check_section_names,
     refuse_secrets,
 )
-from harvester.settings_conflicts import check_contradictions
-from harvester.settings_sections import (
+from harvester.settings.conflicts import check_contradictions
+from harvester.settings.sections import (
     AccountSettings,
     AwsSettings,
     FindingSettings,
@@ -32,8 +32,8 @@ from harvester.settings_sections import (
     OutputSettings,
     RegionSettings,
 )
-from harvester.settings_types import parse_duration
-from harvester.settings_values import escaped
+from harvester.settings.types import parse_duration
+from harvester.settings.values import escaped
 
 if TYPE_CHECKING:
     import os

@@ -1,0 +1,351 @@
+"""The command line: options to settings. What a command does is in `harvester.commands`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from harvester._version import __version__
+from harvester.rehearsal_options import with_knobs
+
+_EXAMPLES = """
+\b
+Examples:
+  harvester demo
+  harvester sweep --output findings.ndjson.gz
+  harvester sweep --organization --role-name security/Harvester --region all \\
+      --output findings/ --summary summary.json
+  harvester sweep --account 111122223333 --role-name Harvester --region eu-west-1 \\
+      --filter severity=CRITICAL --filter severity=HIGH | jq -r .title
+  harvester plan --ou ou-ab12-cdefgh34 --role-name Harvester --pipeline 'golden-*'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An option that has a key in the config file."""
+
+    flags: tuple[str, ...]
+    key: str
+    help: str
+    metavar: str | None = None
+    many: bool = False
+    number: type[int | float] | None = None
+
+    @property
+    def name(self) -> str:
+        """The option as messages name it."""
+        return self.flags[-1]
+
+
+_SETTINGS = (
+    Setting(
+        ("-o", "--output"),
+        "output.path",
+        "'-' is stdout, the default; NAME.ndjson, .ndjson.gz or .ndjson.zst is one file; a name "
+        "that ends in '/' or is a folder is partitioned by account and region.",
+        "DEST",
+    ),
+    Setting(
+        ("--organization",), "accounts.organization", "Every ACTIVE account of the organization."
+    ),
+    Setting(
+        ("--ou",),
+        "accounts.organizational_units",
+        "The ACTIVE accounts below this unit, at any depth. Again and again.",
+        "ID",
+        many=True,
+    ),
+    Setting(("--account",), "accounts.include", "This account. Again and again.", "ID", many=True),
+    Setting(
+        ("--exclude-account",),
+        "accounts.exclude",
+        "Not this account. Again and again.",
+        "ID",
+        many=True,
+    ),
+    Setting(
+        ("--role-name",),
+        "accounts.role_name",
+        "The role to assume in each account, with its path: security/Harvester. Needed as soon as "
+        "an account is not the caller's own.",
+        "NAME",
+    ),
+    Setting(
+        ("--external-id",), "accounts.external_id", "What the role's trust policy asks for.", "TEXT"
+    ),
+    Setting(
+        ("--session-name",),
+        "accounts.session_name",
+        "The role session's name, seen in CloudTrail. Default: harvester.",
+        "TEXT",
+    ),
+    Setting(
+        ("--region",),
+        "regions.include",
+        "This region; 'all' is every region enabled in the account. Default: the SDK's own. "
+        "Again and again.",
+        "NAME",
+        many=True,
+    ),
+    Setting(
+        ("--exclude-region",),
+        "regions.exclude",
+        "Not this region. Again and again.",
+        "NAME",
+        many=True,
+    ),
+    Setting(
+        ("--pipeline",),
+        "findings.pipelines",
+        "Only pipelines whose name or ARN matches. Again and again.",
+        "GLOB",
+        many=True,
+    ),
+    Setting(
+        ("--filter",),
+        "findings.filters",
+        "imageBuildVersionArn, imagePipelineArn, vulnerabilityId or severity; values of one name "
+        "are alternatives, different names must all hold. Again and again.",
+        "NAME=VALUE",
+        many=True,
+    ),
+    Setting(
+        ("--split",),
+        "findings.split",
+        "How one large target is cut into concurrent queries: auto (the default), none, severity, "
+        "pipeline, image.",
+        "MODE",
+    ),
+    Setting(
+        ("--page-size",),
+        "findings.page_size",
+        "Findings a page. Default: the most that the service grants.",
+        "N",
+        number=int,
+    ),
+    Setting(
+        ("--max-concurrency",),
+        "limits.max_concurrency",
+        "Requests in flight, overall. Default: 64.",
+        "N",
+        number=int,
+    ),
+    Setting(
+        ("--max-rate",),
+        "limits.max_rate",
+        "Requests a second, for each account and region.",
+        "R",
+        number=float,
+    ),
+    Setting(("--deadline",), "limits.deadline", "Stop after this time: 90s, 30m, 2h.", "DURATION"),
+    Setting(("--summary",), "output.summary", "Write the summary as JSON.", "FILE"),
+    Setting(
+        ("--log-format",), "log.format", "text (the default) or json; logs go to stderr.", "FORMAT"
+    ),
+    Setting(("--profile",), "aws.profile", "A profile of the SDK's configuration.", "NAME"),
+    Setting(("--endpoint-url",), "aws.endpoint_url", "Send every request there.", "URL"),
+)
+
+
+def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that have a key, and -c, -q, -v."""
+    command = click.option(
+        "-v", "--verbose", count=True, help="More logs; -vv for the SDK's as well."
+    )(command)
+    command = click.option("-q", "--quiet", is_flag=True, help="Only errors.")(command)
+    for setting in reversed(_SETTINGS):
+        flag = setting.metavar is None
+        command = click.option(
+            *setting.flags,
+            setting.key.replace(".", "__"),
+            metavar=setting.metavar,
+            is_flag=flag,
+            default=None,
+            multiple=setting.many,
+            help=setting.help,
+        )(command)
+    return click.option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="TOML settings; an option beats its key. Default: ./harvester.toml where there is one.",
+    )(command)
+
+
+def _load(config: str | None, *, quiet: bool, verbose: int, given: dict[str, Any]) -> Any:
+    """Return the settings from the config file and the options that were given."""
+    from harvester.errors import SettingsError
+    from harvester.settings import load_settings
+
+    overrides: dict[str, Any] = {}
+    for setting in _SETTINGS:
+        value = given[setting.key.replace(".", "__")]
+        if value is None or value == ():
+            continue
+        if setting.key == "findings.filters":
+            value = _filters(value)
+        overrides[setting.key] = _number(value, setting.number) if setting.number else value
+    if quiet and verbose:
+        raise SettingsError("--quiet: contradicts --verbose; give one of them")
+    if quiet or verbose:
+        overrides["log.level"] = "error" if quiet else ("debug" if verbose == 1 else "trace")
+    origins = {setting.key: setting.name for setting in _SETTINGS if setting.key in overrides}
+    return load_settings(config, overrides, origins)
+
+
+def _filters(pairs: Sequence[str]) -> dict[str, list[str]]:
+    from harvester.errors import SettingsError
+    from harvester.text import printable
+
+    filters: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError(
+                f"--filter: {printable(pair, 80)!r} is not NAME=VALUE, such as severity=CRITICAL"
+            )
+        filters.setdefault(name, []).append(value)
+    return filters
+
+
+def _number(text: str, kind: type[int | float]) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        return text  # the settings say what is allowed
+
+
+_progress = click.option(
+    "--progress",
+    type=click.Choice(["on", "off", "auto"]),
+    default="auto",
+    help="A live display; auto: where stderr is a terminal.",
+)
+
+
+@click.group(
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, "-V", "--version", prog_name="harvester")
+def cli() -> None:
+    """Harvest EC2 Image Builder's image scan findings from a whole AWS organization, as NDJSON."""
+
+
+@cli.command(epilog=_EXAMPLES, short_help="Read every finding, and write each once.")
+@_with_settings
+@click.option("--fresh", is_flag=True, help="Throw an unfinished sweep of this output away.")
+@_progress
+def sweep(
+    *, config: str | None, quiet: bool, verbose: int, fresh: bool, progress: str, **given: Any
+) -> int:
+    """Read every finding of the chosen accounts and regions, and write each once.
+
+    Stdout carries NDJSON and nothing else. Exit codes: 0 every target complete; 2 wrong usage or
+    settings; 3 some targets failed or are incomplete; 4 could not begin; 5 the output cannot be
+    written; 130, 143 interrupted; 141 the reader of stdout went away.
+    """
+    del fresh  # every sweep starts over
+    settings = _load(config, quiet=quiet, verbose=verbose, given=given)
+    from harvester.commands import sweep_command
+
+    return sweep_command(settings, progress)
+
+
+@cli.command(epilog=_EXAMPLES, short_help="Print accounts, regions and queries; read nothing.")
+@_with_settings
+def plan(*, config: str | None, quiet: bool, verbose: int, **given: Any) -> int:
+    """Print accounts, regions and queries, without reading a finding.
+
+    A table on a terminal, otherwise NDJSON: one target a line.
+    """
+    settings = _load(config, quiet=quiet, verbose=verbose, given=given)
+    from harvester.commands import plan_command
+
+    return plan_command(settings)
+
+
+@cli.command(short_help="Serve a simulated AWS organization on loopback.")
+@click.option("--port", default="0", metavar="N", help="Default: any free one.")
+@click.option(
+    "--for", "lasting", metavar="DURATION", help="Stop after this time: 90s, 30m. Default: Ctrl-C."
+)
+@click.option(
+    "--fault",
+    "rates",
+    metavar="NAME=RATE",
+    multiple=True,
+    help="How often requests fail, 0 to 1: call_rate_limit, throttling, too_many_requests, "
+    "request_limit, slow_down, bare_429, error_500, error_503, reset, truncated, slow, damaged, "
+    "expired, refused_token, empty_page, repeated_token, or all. Again and again.",
+)
+@with_knobs
+def simulate(*, port: str, lasting: str | None, rates: tuple[str, ...], **given: Any) -> int:
+    """Serve a simulated organization, to rehearse settings without touching AWS.
+
+    Prints the variables that make a shell a caller in its management account. A PLACE is an
+    account, a region, or ACCOUNT/REGION; options that take one may be given again and again.
+    """
+    from harvester.rehearsal import simulate_command
+
+    return simulate_command(given, faults=rates, port=port, lasting=lasting)
+
+
+@cli.command(short_help="Sweep a simulated organization: the first thing to try.")
+@click.option(
+    "-o",
+    "--output",
+    default="harvester-demo/findings.ndjson",
+    metavar="DEST",
+    help="Where the findings go. Default: harvester-demo/findings.ndjson.",
+)
+@_progress
+def demo(output: str, progress: str) -> int:
+    """Sweep a simulated organization and show the result: no AWS account is needed."""
+    from harvester.demo import demo_command
+
+    return demo_command(output, progress)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return its exit code."""
+    from harvester.errors import HarvesterError
+
+    try:
+        code = cli.main(arguments, prog_name="harvester", standalone_mode=False)
+    except HarvesterError as error:
+        return report(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        _say(f"harvester: {error.format_message()}")
+        context = getattr(error, "ctx", None)
+        _say(f"  see {context.command_path if context else 'harvester'} --help")
+        return 2
+    except click.Abort:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def report(error: Exception) -> int:
+    """Print an expected failure, one clear line and a hint, and return its exit code."""
+    from harvester.errors import HarvesterError
+    from harvester.text import printable
+
+    _say(f"harvester: {printable(str(error), 1000)}")
+    if isinstance(error, HarvesterError):
+        if error.hint:
+            _say(f"  hint: {printable(error.hint, 1000)}")
+        return error.exit_code
+    return 1
+
+
+def _say(line: str) -> None:
+    if sys.stderr is not None:
+        click.echo(line, err=True)

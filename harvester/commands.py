@@ -1,0 +1,194 @@
+"""What the commands `sweep` and `plan` do, from settings to an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import anyio
+import orjson
+from rich.console import Console
+
+from harvester.clock import Clock
+from harvester.errors import HarvesterError, OutputClosedError
+from harvester.model import Query, Target
+from harvester.output.stdout import StdoutSink
+from harvester.run import Run
+from harvester.settings import Settings, unusual_severities
+from harvester.summary import Problem, Summary, problem_of
+from harvester.sweep import open_journey
+from harvester.tally import Tally
+from harvester.terminal.hints import hint_for
+from harvester.terminal.logs import configure_logs
+from harvester.terminal.progress import show_progress
+from harvester.terminal.report import plan_table, print_summary
+
+_PARTIAL = 3
+_log = logging.getLogger("harvester")
+
+
+def sweep_command(settings: Settings, progress: str) -> int:
+    """Sweep, print the summary on stderr, and return the exit code."""
+    configure_logs(settings.log)
+    return anyio.run(sweep_with_display, settings, progress)
+
+
+def plan_command(settings: Settings) -> int:
+    """Print the plan on stdout, and return the exit code."""
+    configure_logs(settings.log)
+    return anyio.run(_plan, settings)
+
+
+async def sweep_with_display(settings: Settings, progress: str) -> int:
+    """Sweep as the command does: with progress, signals, and a summary at the end.
+
+    Raises the project's errors where the sweep could not begin or not write.
+    """
+    _warn_of_unusual(settings)
+    run = Run(settings)
+    began = run.tally.now()
+    failure: HarvesterError | None = None
+    async with _stopped_by_signals(run) as caught:
+        async with show_progress(run.tally, _how(settings, progress)):
+            try:
+                await run.perform()
+            except HarvesterError as error:
+                failure = error
+        if failure is None or run.tally.total:
+            _say_summary(run, settings, run.tally.now() - began)
+    if caught:
+        return 128 + caught[0]
+    if failure is not None:
+        raise failure
+    return 0 if run.summary().status == "complete" else _PARTIAL
+
+
+@asynccontextmanager
+async def _stopped_by_signals(run: Run) -> AsyncIterator[list[int]]:
+    """Stop the run at the first SIGINT or SIGTERM, the process at the second.
+
+    Yields the list of the signals that were caught.
+    """
+    caught: list[int] = []
+
+    async def watch() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                if caught:
+                    signal.signal(number, signal.SIG_DFL)
+                    os.kill(os.getpid(), number)
+                caught.append(number)
+                _log.warning("stopping: %s; once more to stop at once", number.name)
+                run.stop(number.name)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        try:
+            yield caught
+        finally:
+            group.cancel_scope.cancel()
+
+
+async def _plan(settings: Settings) -> int:
+    tally = Tally(Clock().now)
+    async with open_journey(settings, tally, Clock()) as journey:
+        plans = await journey.plan()
+    if sys.stdout is not None and sys.stdout.isatty():
+        Console(highlight=False).print(plan_table(plans))
+    else:
+        try:
+            await StdoutSink().send([], b"".join(_plan_lines(plans)))
+        except OutputClosedError as error:
+            return error.exit_code
+    for outcome in tally.problems:
+        _print_problem(problem_of(outcome))
+    _log.info(
+        "%s targets, %s queries, %s failed, %s skipped",
+        tally.total,
+        sum(len(queries) for queries in plans.values()),
+        tally.ended["failed"],
+        tally.ended["skipped"],
+    )
+    return _PARTIAL if tally.problems else 0
+
+
+def _plan_lines(plans: dict[Target, tuple[Query, ...]]) -> Sequence[bytes]:
+    return [
+        orjson.dumps(
+            {
+                "account": target.account,
+                "region": target.region,
+                "queries": [_as_plan(query) for query in plans[target]],
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+        for target in sorted(plans)
+    ]
+
+
+def _as_plan(query: Query) -> dict[str, object]:
+    filters = [{"name": query.name, "values": [query.value]}] if query.name else []
+    conditions = {condition.name: condition.values for condition in query.conditions}
+    return {"filters": filters, "conditions": conditions}
+
+
+def _how(settings: Settings, progress: str) -> Literal["live", "lines", "off"]:
+    if sys.stderr is None or settings.log.level == "error":
+        return "off"
+    # On one terminal with the findings, a display would be torn apart by them.
+    shared = settings.output.kind == "stdout" and sys.stdout is not None and sys.stdout.isatty()
+    if progress == "on" or (progress == "auto" and sys.stderr.isatty() and not shared):
+        return "live"
+    return "off" if progress == "off" else "lines"
+
+
+def _say_summary(run: Run, settings: Settings, seconds: float) -> None:
+    summary = run.summary()
+    if sys.stderr is None:
+        return
+    if sys.stderr.isatty() and settings.log.level != "error" and settings.log.format == "text":
+        print_summary(
+            Console(stderr=True, highlight=False),
+            summary,
+            severities=run.tally.severities,
+            slowest=run.tally.slowest,
+            seconds=seconds,
+            destination="stdout" if settings.output.kind == "stdout" else settings.output.path,
+        )
+    else:
+        _log_summary(summary)
+
+
+def _log_summary(summary: Summary) -> None:
+    for problem in summary.problems:
+        if problem.account is not None:
+            _print_problem(problem)
+    _log.info("%s", summary)
+
+
+def _print_problem(problem: Problem) -> None:
+    where = "/".join(part for part in (problem.account, problem.region) if part)
+    hint = hint_for(problem)
+    _log.error(
+        "%s %s at %s: %s: %s%s",
+        where,
+        problem.status,
+        problem.stage,
+        problem.code,
+        problem.message,
+        f" → {hint}" if hint else "",
+    )
+
+
+def _warn_of_unusual(settings: Settings) -> None:
+    for severity in unusual_severities(settings):
+        _log.warning(
+            "severity %s is none that the service documents, and values are case-sensitive: "
+            "UNTRIAGED, INFORMATIONAL, LOW, MEDIUM, HIGH, CRITICAL",
+            severity,
+        )

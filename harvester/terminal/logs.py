@@ -1,0 +1,86 @@
+"""Logs on stderr, as text or JSON, clean of control sequences and of the SDK's secrets."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from harvester.settings import LogSettings
+from harvester.text import printable
+
+_LEVELS = {
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": logging.DEBUG,
+}
+# Their debug logs hold secret keys, session tokens and external ids.
+_SDK = ("aiobotocore", "aiohttp", "boto3", "botocore", "urllib3")
+_LONGEST = 2000
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to whatever stderr is now: the progress display puts itself in between."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise NotImplementedError
+
+
+def configure_logs(settings: LogSettings) -> None:
+    """Send the logs of this process to stderr.
+
+    The SDK's loggers say nothing below warnings, at `trace` below info: never debug.
+    """
+    as_json = settings.format == "json"
+    stamp = "iso" if as_json else "%H:%M:%S"
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else _as_text
+    handler = _Stderr()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.ExtraAdder(),
+                structlog.processors.TimeStamper(fmt=stamp, utc=as_json),
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _clean,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("harvester").setLevel(_LEVELS[settings.level])
+    for name in _SDK:
+        level = logging.INFO if settings.level == "trace" else logging.WARNING
+        logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(True)
+
+
+def _clean(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = printable(value, _LONGEST)
+    return event
+
+
+def _as_text(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:
+    stamp, level, text = event.pop("timestamp"), event.pop("level"), event.pop("event")
+    rest = "".join(f" {key}={value}" for key, value in event.items())
+    return f"{stamp} {level:<7} {text}{rest}"
