@@ -16,6 +16,8 @@ from harvester.settings import parse_duration
 from harvester.simulator import Behaviour, Faults, Organization, OrganizationSpec, Simulator
 from harvester.text import printable
 
+_LAST_PORT = 65535
+
 
 def simulate_command(
     given: Mapping[str, Any], *, faults: Sequence[str], port: str, lasting: str | None
@@ -23,7 +25,7 @@ def simulate_command(
     """Serve until a signal or the time is over, and return the exit code."""
     parts = _parts(given)
     parts["faults"].update(_rates(faults))
-    seconds = parse_duration(lasting) if lasting is not None else None
+    seconds = _seconds(lasting)
     try:
         organization = Organization.generate(OrganizationSpec(**parts["spec"]))
     except ValueError as error:
@@ -32,7 +34,7 @@ def simulate_command(
         organization,
         behaviour=Behaviour(**parts["behaviour"]),
         faults=Faults(**parts["faults"]),
-        port=int(_checked(Knob("--port", "spec", "port", "count", ""), port)),
+        port=_port(port),
         keep_requests=False,
     )
     return anyio.run(_serve, simulator, seconds)
@@ -102,6 +104,19 @@ def _number(knob: Knob, text: str) -> int | float:
             f"{allowed.get(knob.kind, 'a number from 0')}"
         )
     return number
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise SettingsError(f"--port: {printable(text, 80)!r} is not a port: 0 to {_LAST_PORT}")
+    return int(text)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else parse_duration(text)
+    except SettingsError as error:
+        raise SettingsError(f"--for: {error}") from error
 
 
 def _place(text: str) -> str | tuple[str, str]:

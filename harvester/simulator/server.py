@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -182,6 +183,9 @@ class Simulator:
             await asyncio.sleep(delay)
         if reply.delivery is Delivery.RESET:
             return _hang_up(request, reset=True)
+        if request.transport is None:
+            # The caller left meanwhile; there is nobody to answer.
+            return web.Response()
         if reply.delivery is Delivery.TRUNCATED:
             return await _truncate(request, reply.answer)
         if reply.delivery is Delivery.SLOW:
@@ -211,7 +215,8 @@ async def _begin(request: web.BaseRequest, answer: Answer, length: int) -> web.S
 async def _truncate(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     """Promise the whole body, send half of it, and end the connection."""
     response = await _begin(request, answer, len(answer.body) + 1)
-    await response.write(answer.body[: (len(answer.body) + 1) // 2])
+    with suppress(ConnectionError):
+        await response.write(answer.body[: (len(answer.body) + 1) // 2])
     if request.transport is not None:
         request.transport.close()
     return response
@@ -221,7 +226,9 @@ async def _drip(request: web.BaseRequest, answer: Answer, seconds: float) -> web
     """Send the body bit by bit, `seconds` from the first to the last."""
     response = await _begin(request, answer, len(answer.body))
     step = max(1, -(-len(answer.body) // _DRIPS))
-    for start in range(0, len(answer.body), step):
-        await asyncio.sleep(seconds / _DRIPS)
-        await response.write(answer.body[start : start + step])
+    # A caller who has had enough and leaves is what a slow body is for.
+    with suppress(ConnectionError):
+        for start in range(0, len(answer.body), step):
+            await asyncio.sleep(seconds / _DRIPS)
+            await response.write(answer.body[start : start + step])
     return response

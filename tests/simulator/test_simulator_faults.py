@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -284,11 +285,16 @@ async def test_the_environment_is_all_that_a_caller_needs(
             assert (await client.get_caller_identity())["Account"] == _ACCOUNT
 
 
-async def test_a_caller_who_leaves_early_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    faults = Faults(slow=1.0, slow_seconds=0.2)
-    async with Simulator(_SINGLE, faults=faults) as simulator:
+@pytest.mark.parametrize("fault", ["slow", "truncated", "reset", "damaged"])
+@pytest.mark.parametrize("latency", [0.0, 0.06])
+async def test_a_caller_who_leaves_early_is_no_error(
+    caplog: pytest.LogCaptureFixture, fault: str, latency: float
+) -> None:
+    faults = Faults.everywhere(0.0, slow_seconds=0.2, **{fault: 1.0})
+    behaviour = Behaviour(latency=latency)
+    async with Simulator(_SINGLE, behaviour=behaviour, faults=faults) as simulator:
         async with aiohttp.ClientSession() as http:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(_ask(simulator, http), 0.04)
+            with suppress(TimeoutError, aiohttp.ClientError):
+                await asyncio.wait_for(_ask(simulator, http), 0.03)
         await asyncio.sleep(0.05)
     assert [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")] == []
