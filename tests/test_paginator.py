@@ -87,6 +87,11 @@ class Service:
     script: deque[Reply] = field(default_factory=deque)
     requests: list[dict[str, Any]] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def stalls(self, _request: web.Request) -> web.StreamResponse:
+        await self.closing.wait()
+        return web.Response()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
@@ -170,6 +175,7 @@ async def lab() -> AsyncIterator[Lab]:
     app.router.add_post("/ListImageScanFindings", service.answer)
     async with TestServer(app) as server, open_client(str(server.make_url("/"))) as client:
         yield Lab(service, client, FakeTime())
+        service.closing.set()
 
 
 # What the scripted service can say
@@ -205,11 +211,6 @@ async def truncates(request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.close()
     return response
-
-
-async def stalls(_request: web.Request) -> web.StreamResponse:
-    await asyncio.Event().wait()
-    raise AssertionError
 
 
 THROTTLES = {
@@ -454,15 +455,16 @@ async def test_a_token_that_comes_twice_raises_as_the_sdk_does(lab: Lab) -> None
 @pytest.mark.parametrize("kind", [*THROTTLES, *DAMAGES, *FAULTS])
 async def test_what_passes_leaves_no_trace_in_the_result(lab: Lab, kind: str) -> None:
     reply = {**THROTTLES, **DAMAGES, **FAULTS}[kind]
-    expected = await full(lab.sdk(), **dataset(4))
+    arguments = {**dataset(4), "PaginationConfig": {"PageSize": 6, "MaxItems": 20}}
+    expected = await full(lab.sdk(), **arguments)
     calls = len(lab.service.take_requests())
 
     async def answers(request: web.Request) -> web.StreamResponse:
         return web.json_response(lab.service.page(await request.json()))
 
     lab.service.script.extend([reply, answers, reply, reply])
-    assert await full(lab.ours(), **dataset(4)) == expected
-    assert len(lab.service.requests) == calls + 3
+    assert await full(lab.ours(), **arguments) == expected
+    assert len(lab.service.requests) == calls + 3 > 4
     assert len(lab.time.waits) == 3
 
 
@@ -536,7 +538,7 @@ async def test_the_clients_other_users_see_no_change(lab: Lab) -> None:
     paginators = [lab.ours() for _ in range(3)]
     lab.service.script.append(DAMAGES["nothing"])
     assert bare(await lab.client.list_image_scan_findings()) == {}
-    lab.service.script.extend([stalls, DAMAGES["nothing"]])
+    lab.service.script.extend([lab.service.stalls, DAMAGES["nothing"]])
     task = asyncio.create_task(full(paginators[0]))
     await lab.service.arrived.wait()
     assert (await full(lab.sdk()))["requestId"] is None
@@ -580,7 +582,7 @@ async def test_a_cancelled_iterator_asks_for_the_same_page_again(lab: Lab) -> No
     expected = [bare(page) async for page in lab.sdk().paginate(**dataset(4))]
     walk = aiter(lab.ours().paginate(**dataset(4)))
     seen = [bare(await anext(walk))]
-    lab.service.script.append(stalls)
+    lab.service.script.append(lab.service.stalls)
     lab.service.arrived.clear()
     waiting = asyncio.ensure_future(anext(walk))
     await lab.service.arrived.wait()
