@@ -1,0 +1,121 @@
+"""Time: under a throttle of unknown rate, against one long chain, and on a second core."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from typing import Final
+
+from bench.contestants import HARVESTER
+from bench.figures import Figure, Goal, Result, Run, ratios, wall
+from bench.process import PYTHON, environment
+from bench.rig import Options, take_turn
+from bench.service import Plan, Service
+
+_TIMEOUT: Final = 900.0
+_LATENCY: Final = 0.1
+_PAGE: Final = 25
+#: Refill a second, burst, and how many pages there are to read.
+_BUCKETS: Final = ((5, 20, 120), (20, 100, 500), (100, 50, 1_500))
+_log = logging.getLogger("bench")
+
+
+def throttled(options: Options) -> Result:
+    """One target behind a bucket whose rate the sweep does not know, in real time."""
+    runs: dict[str, list[Run]] = {}
+    useful: list[Figure] = []
+    lengths: list[Figure] = []
+    for refill, burst, pages in _BUCKETS:
+        name = f"refill {refill}/s, burst {burst}"
+        shares, times = [], []
+        for _ in range(options.times(3)):
+            run, ideal = _behind_bucket(refill, burst, options.scaled(pages))
+            counts = run.counts
+            shares.append(100 * (1 - counts["throttled"] / counts["requests"]))
+            times.append((counts["span"] + _LATENCY) / ideal)
+            runs.setdefault(name, []).append(run)
+        useful.append(Figure(f"calls that were useful: {name}", shares, "%", Goal("≥", 95)))
+        lengths.append(Figure(f"time over the ideal: {name}", times, goal=Goal("≤", 1.15)))
+    what = (
+        f"one target behind a token bucket, latency {_LATENCY} s, 22 queries; the ideal spends the "
+        "burst at once, and then each token as it comes"
+    )
+    return Result(what, [*useful, *lengths], runs)
+
+
+def _behind_bucket(refill: int, burst: int, pages: int) -> tuple[Run, float]:
+    """Sweep once, and say how long an all-knowing sweep of the same calls would have taken."""
+    behaviour = {"rate": refill, "burst": burst, "latency": _LATENCY}
+    # The target of seed 0 has 22 images of like size. Each is a query, since one chain alone
+    # would be slower than the bucket.
+    plan = Plan(accounts=1, findings=pages * _PAGE, behaviour=behaviour, keep=True)
+    with Service(plan) as service:
+        filters = [
+            word for arn in service.images for word in ("--filter", f"imageBuildVersionArn={arn}")
+        ]
+        more = ["--page-size", str(_PAGE), *filters]
+        _log.info(" refill %d/s, burst %d", refill, burst)
+        run = take_turn(HARVESTER, service, timeout=_TIMEOUT, more=more)
+    granted = run.counts["requests"] - run.counts["throttled"]
+    longest = -(-max(service.images.values()) // _PAGE)
+    return run, max((granted - burst) / refill + _LATENCY, longest * _LATENCY)
+
+
+def one_large(options: Options) -> Result:
+    """One target, unthrottled, far from here: cut in pieces against read in one chain."""
+    findings = options.scaled(60_000)
+    behaviour = {"latency": 0.12}
+    runs: dict[str, list[Run]] = {"auto": [], "none": []}
+    with Service(Plan(accounts=1, findings=findings, behaviour=behaviour)) as service:
+        for _ in range(options.times(2)):
+            for mode, taken in runs.items():
+                _log.info(" --split %s", mode)
+                run = take_turn(HARVESTER, service, timeout=_TIMEOUT, more=["--split", mode])
+                taken.append(run)
+    return Result(
+        f"{findings:,} findings in one target, 120 ms a call",
+        [
+            Figure(
+                "time of one large target: --split none ÷ --split auto",
+                ratios(runs["none"], runs["auto"], wall),
+                goal=Goal("≥", 5),
+            )
+        ],
+        runs,
+    )
+
+
+def processes(options: Options) -> Result | None:
+    """Two processes against one, where the CPU is what limits; None where there is no option."""
+    if "--processes" not in _sweep_help():
+        _log.info(" left out: `harvester sweep` has no --processes")
+        return None
+    findings = options.scaled(400_000)
+    runs: dict[str, list[Run]] = {"1": [], "2": []}
+    with Service(Plan(accounts=8, regions=4, findings=findings)) as service:
+        for _ in range(options.times(3)):
+            for count, taken in runs.items():
+                more = ["--processes", count]
+                taken.append(take_turn(HARVESTER, service, timeout=_TIMEOUT, more=more))
+    return Result(
+        f"{findings:,} findings in 32 targets, latency 0, on the simulator in one process",
+        [
+            Figure(
+                "time: one process ÷ two processes",
+                ratios(runs["1"], runs["2"], wall),
+                goal=Goal("≥", 1.7),
+            )
+        ],
+        runs,
+    )
+
+
+def _sweep_help() -> str:
+    return subprocess.run(  # noqa: S603  # the command under test
+        [PYTHON, "-m", "harvester", "sweep", "--help"],
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
