@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -102,7 +102,7 @@ async def _plan(settings: Settings) -> int:
         Console(highlight=False).print(plan_table(plans))
     else:
         try:
-            await StdoutSink().send([], b"".join(_plan_lines(plans)))
+            await StdoutSink().send([], _plan_lines(plans))
         except OutputClosedError as error:
             return error.exit_code
     for outcome in tally.problems:
@@ -117,7 +117,7 @@ async def _plan(settings: Settings) -> int:
     return _PARTIAL if tally.problems else 0
 
 
-def _plan_lines(plans: dict[Target, tuple[Query, ...]]) -> Sequence[bytes]:
+def _plan_lines(plans: dict[Target, tuple[Query, ...]]) -> list[bytes]:
     return [
         orjson.dumps(
             {

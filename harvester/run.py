@@ -182,7 +182,7 @@ class _IteratorSink(StreamSink):
         super().__init__()
         self._pages = pages
 
-    async def send(self, findings: list[Finding], lines: bytes) -> None:
+    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
         del lines
         await self._pages.send(findings)
 

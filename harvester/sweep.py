@@ -12,34 +12,27 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from harvester.aws.accounts import Accounts
 from harvester.aws.clients import Clients
 from harvester.aws.credentials import Credentials, OwnCredentials
-from harvester.aws.findings import PageSizes, fetch_page
+from harvester.aws.findings import PageSizes
 from harvester.aws.listings import list_pipelines
 from harvester.aws.regions import choose_regions
 from harvester.clock import Clock
 from harvester.concurrency import each, plain_errors
 from harvester.errors import (
-    ChainError,
-    DamagedAnswerError,
     HarvesterError,
     OutputError,
     SettingsError,
-    TokenRefusedError,
 )
-from harvester.model import Account, Caller, Outcome, Page, Query, Stage, Target
+from harvester.model import Account, Caller, Outcome, Query, Stage, Target
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
-from harvester.paging.pager import Pager
 from harvester.paging.planner import match_pipelines, plan_queries
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
+from harvester.reader import TargetReader
 from harvester.settings import Settings
 from harvester.tally import Tally, code_of, message_of
 
 _ACCOUNTS_AT_ONCE = 16
-_QUERIES_AT_ONCE = 8  # of one target; its pacer bounds how often they may ask
-
-# These end one query; the other queries of the same target may still be read.
-_OF_ONE_QUERY = (ChainError, DamagedAnswerError, TokenRefusedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +85,9 @@ class Journey:
         """
 
         async def read(channel: Channel, target: Target) -> None:
-            await self._read(await self._queries(channel, target), channel, sink)
+            queries = await self._queries(channel, target)
+            split = self._settings.findings.split
+            await TargetReader(channel, self._sizes, sink, self._tally, split).read(target, queries)
 
         await self._visit_targets(read)
 
@@ -183,26 +178,9 @@ class Journey:
         chosen = self._settings.findings
         pipelines = None
         if chosen.pipelines:
-            found = await list_pipelines(channel, target.account)
+            found = await list_pipelines(channel)
             pipelines = match_pipelines(chosen.pipelines, found)
         return plan_queries(target, chosen.filters, pipelines)
-
-    async def _read(self, queries: Sequence[Query], channel: Channel, sink: Sink) -> None:
-        failures: list[HarvesterError] = []
-
-        async def read(query: Query) -> None:
-            async def fetch(token: str | None) -> Page:
-                return await fetch_page(channel, self._sizes, query, token)
-
-            try:
-                await Pager(query, fetch, sink, self._tally).read()
-                await sink.finished(query)
-            except _OF_ONE_QUERY as error:
-                failures.append(error)
-
-        await each(queries, _QUERIES_AT_ONCE, read)
-        if failures:
-            raise failures[0]
 
 
 def _home_region(settings: Settings, configured: str | None) -> str:

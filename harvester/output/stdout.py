@@ -46,12 +46,11 @@ class StdoutSink(StreamSink):
         self._may_block = not stat.S_ISREG(mode)
         self._terminal = os.isatty(descriptor)
 
-    async def send(self, findings: list[Finding], lines: bytes) -> None:
+    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
         """Write the lines, all of them."""
         del findings
-        if self._terminal:
-            lines = harmless(lines)
-        rest = memoryview(lines)
+        data = b"".join(lines)
+        rest = memoryview(harmless(data) if self._terminal else data)
         while rest:
             chunk = rest[:_CHUNK] if self._may_block else rest
             if self._may_block and not self._ready():

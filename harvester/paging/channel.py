@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from harvester.clock import Clock
@@ -80,9 +81,10 @@ class Channel:
     pacer: Pacer
     account: str | None = None
 
-    def signed_by(self, credentials: Keys) -> Channel:
-        """Return the same channel with other credentials."""
-        return replace(self, credentials=credentials)
+    @property
+    def width(self) -> float:
+        """How many calls the pace lets be in flight at a time, infinite while unknown."""
+        return math.inf
 
     async def call(
         self,
