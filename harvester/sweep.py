@@ -166,8 +166,7 @@ class Journey:
         failure: HarvesterError | None = None
         self._tally.begun(target)
         try:
-            async with plain_errors():
-                await do(channel, target)
+            await do(channel, target)
         except OutputError:
             raise  # not this target's fault: no target can go on
         except HarvesterError as error:

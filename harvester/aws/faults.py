@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
@@ -110,6 +112,23 @@ def _read_answer(
     if code in _SIGNATURE_CODES:
         message = "the service computed another signature: the secret key is not the right one"
     return classify(code, status), code, message, status
+
+
+def error_answer(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """Return an error of the rest-json protocol as the SDK's parser would."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        found = None
+    found = found if isinstance(found, dict) else {}
+    code = headers.get("x-amzn-errortype") or found.get("code") or found.get("__type") or ""
+    # `namespace#Code:documentation`
+    code = str(code).partition(":")[0].rpartition("#")[2]
+    message = found.get("message") or found.get("Message") or ""
+    return {
+        "Error": {"Code": code, "Message": str(message)},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
 
 
 def _network_code(error: BaseException) -> str:
