@@ -8,7 +8,7 @@ with a good status but without a list of findings is never taken for an empty pa
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -39,7 +39,7 @@ _guarded: ContextVar[str | None] = ContextVar("harvester_guarded_region", defaul
 
 
 class RepeatedTokenError(PaginationError, ChainError):  # type: ignore[misc]
-    """The same next token came twice in a row: the SDK's PaginationError, with its text."""
+    """A next token came for the second time: the SDK's PaginationError, with its text."""
 
     def __init__(self, message: str) -> None:
         ServiceError.__init__(self, "RepeatedToken", message, operation=_OPERATION)
@@ -137,11 +137,11 @@ class FindingsPages:
     resume_token: str | None = None
     non_aggregate_part: dict[str, Any] = field(default_factory=dict)
 
-    def __aiter__(self) -> AsyncIterator[Page]:
+    def __aiter__(self) -> _Walk:
         """Iterate from the starting token, or else from the last token asked for."""
         return _Walk(self)
 
-    async def search(self, expression: str) -> AsyncIterator[Any]:
+    async def search(self, expression: str) -> AsyncGenerator[Any, None]:
         """What a JMESPath expression finds in each page, the items of a list one by one."""
         compiled = jmespath.compile(expression)
         async for page in self:
@@ -149,7 +149,7 @@ class FindingsPages:
             for item in found if isinstance(found, list) else [found]:
                 yield item
 
-    def result_key_iters(self) -> list[AsyncIterator[Any]]:
+    def result_key_iters(self) -> list[AsyncGenerator[Any, None]]:
         """An iterator of items for each of ``result_keys``."""
         return [self.search(f"{key.expression} || `[]`") for key in self.result_keys]
 
@@ -171,7 +171,7 @@ class _Walk(AsyncIterator[Page]):
     def __init__(self, pages: FindingsPages) -> None:
         self._pages = pages
         self._token: dict[str, Any] = {_CURSOR: None}
-        self._previous: dict[str, Any] | None = None
+        self._asked: set[int] = set()
         self._offset: Any = 0
         self._seen = 0
         self._held: Page | None = None  # the page in the consumer's hands
@@ -226,11 +226,14 @@ class _Walk(AsyncIterator[Page]):
         elif self._seen == pages.max_items:
             self._stage = "over"
             pages.resume_token = _encode(self._token)
-        elif self._token == self._previous:
+        elif (seen := hash(self._token[_CURSOR])) in self._asked:
+            # The SDK notices the same token twice in a row; round a longer circle (A, B, A, B)
+            # it would go for ever.
             raise RepeatedTokenError(f"The same next token was received twice: {self._token}")
         else:
             self._inject()
-            self._previous, self._held = self._token, None
+            self._asked.add(seen)
+            self._held = None
 
     def _inject(self) -> None:
         for name, value in self._token.items():

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = date(1970, 1, 1)
 # The years 1 to 9999, all that ISO 8601 writes with four digits, in epoch milliseconds.
 _FIRST = -62_135_596_800_000
 _LAST = 253_402_300_799_999
+_MINUTE = 60_000
+_DAY = 1440
+# A finding has four timestamps: put together from parts, one takes a fifth of the time that
+# datetime.isoformat does (bench/micro.py).
+_MINUTES = [f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(_DAY)]
+_SECONDS = [f"{millisecond / 1000:06.3f}Z" for millisecond in range(_MINUTE)]
 
 
 def iso(moment: datetime) -> str:
@@ -23,11 +30,10 @@ def iso_milliseconds(value: Any) -> Any:
     timestamp, or lies outside the years 1 to 9999, is returned as it came, so that nothing
     is lost.
     """
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
+    kind = type(value)
+    if kind is float or kind is int:
         return _from_epoch(value)
-    if isinstance(value, str):
+    if kind is str:
         return _from_text(value)
     return value
 
@@ -35,7 +41,14 @@ def iso_milliseconds(value: Any) -> Any:
 def _from_epoch(seconds: float) -> Any:
     if not _FIRST <= seconds * 1000 <= _LAST:
         return seconds  # also where it is not a number at all
-    return iso(_EPOCH + timedelta(milliseconds=min(round(seconds * 1000), _LAST)))
+    minute, millisecond = divmod(min(round(seconds * 1000), _LAST), _MINUTE)
+    day, minute = divmod(minute, _DAY)
+    return _day(day) + _MINUTES[minute] + _SECONDS[millisecond]
+
+
+@lru_cache(maxsize=16_384)
+def _day(number: int) -> str:
+    return (_EPOCH + timedelta(days=number)).isoformat()
 
 
 def _from_text(text: str) -> str:

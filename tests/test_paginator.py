@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
+import anyio.lowlevel
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
@@ -32,8 +32,10 @@ from hypothesis import strategies as st
 
 from harvester.clock import Clock
 from harvester.errors import ChainError, DamagedAnswerError, HarvesterError
-from harvester.paging.retry import RetryPolicy
 from harvester.paginator import FindingsPaginator, RepeatedTokenError
+from harvester.paging.retry import RetryPolicy
+from harvester.simulator import Behaviour, Faults, Organization, Simulator
+from harvester.simulator import make_findings as make_simulated_findings
 
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,7 +61,7 @@ def make_findings(seed: int) -> list[dict[str, Any]]:
 def make_finding(rng: random.Random, number: int) -> dict[str, Any]:
     finding: dict[str, Any] = {
         "awsAccountId": "111122223333",
-        "title": f"CVE-2026-{number:05} – Ünïcode 漏洞 \U0001f512",
+        "title": f"CVE-2026-{number:05} Ünïcode 漏洞 \U0001f512",
         "severity": rng.choice(SEVERITIES),
         "firstObservedAt": 1_700_000_000 + rng.randrange(10**10) / 1000,
     }
@@ -105,7 +107,7 @@ class Service:
             return await refuses(400, "InvalidPaginationTokenException")(request)
 
     def page(self, asked: dict[str, Any]) -> dict[str, Any]:
-        seed = int(asked["filters"][0]["values"][0]) if "filters" in asked else 6
+        seed = int(asked["filters"][0]["values"][0]) if "filters" in asked else 9
         size = asked.get("maxResults", 25)
         start, turn = (int(part) for part in asked.get("nextToken", "t0.0")[1:].split("."))
         rng = random.Random(f"{seed}.{start}.{turn}.{size}")
@@ -136,7 +138,7 @@ class FakeTime:
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
         self.seconds += seconds
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
 
 @dataclass
@@ -146,23 +148,22 @@ class Lab:
     time: FakeTime
 
     def ours(self, **policy: Any) -> FindingsPaginator:
-        return FindingsPaginator(
-            self.client, retry=RetryPolicy(**policy), clock=self.time.clock
-        )
+        return FindingsPaginator(self.client, retry=RetryPolicy(**policy), clock=self.time.clock)
 
     def sdk(self) -> Any:
         return self.client.get_paginator("list_image_scan_findings")
 
 
 @contextlib.asynccontextmanager
-async def open_client(url: str) -> AsyncIterator[Any]:
+async def open_client(url: str, *keys: str) -> AsyncIterator[Any]:
+    key, secret = keys or ("made-up", "made-up")
     async with SESSION.create_client(
         "imagebuilder",
         region_name="eu-west-1",
         endpoint_url=url,
         verify=False,
-        aws_access_key_id="made-up",
-        aws_secret_access_key="made-up",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
         config=AioConfig(retries={"total_max_attempts": 1}),
     ) as client:
         yield client
@@ -276,7 +277,7 @@ async def follow(
     """A chain of runs, each resuming the one before, the paginators taking turns."""
     runs: list[dict[str, Any]] = []
     token = None
-    for turn in range(12):
+    for turn in range(20):
         paginator = paginators[turn % len(paginators)]
         config = {**config, "StartingToken": token}
         runs.append(await iterate(paginator.paginate(**arguments, PaginationConfig=config)))
@@ -307,7 +308,10 @@ async def test_pages_cuts_and_tokens_are_the_sdks_in_every_order(lab: Lab, seed:
     rng = random.Random(seed)
     for _ in range(2):
         page_size = rng.choice((6, 17, 25))
-        config = {"MaxItems": page_size + rng.choice((-1, 0, 1, 9)), "PageSize": page_size}
+        config = {
+            "MaxItems": rng.choice((5, page_size - 1, page_size, page_size + 9)),
+            "PageSize": page_size,
+        }
         expected = await follow([lab.sdk()], dataset(seed), config)
         requests = lab.service.take_requests()
         for paginators in (
@@ -326,20 +330,47 @@ async def test_a_resumed_chain_reads_every_finding_once(lab: Lab) -> None:
     assert titles == [finding["title"] for finding in make_findings(4)]
 
 
+TOKENS = [
+    *("t5.1", "None", "t5.1___2", "None___3", "a___b___1", "t5.1___x", "", "\u00e9", "unknown"),
+    *map(
+        TokenEncoder().encode,
+        (
+            {},
+            [1],
+            7,
+            {"nextToken": "None"},
+            {"nextToken": "t5.1"},
+            {"nextToken": None, "boto_truncate_amount": 3},
+            {"boto_truncate_amount": 3, "nextToken": "t5.1"},
+            {"nextToken": "t5.1", "boto_truncate_amount": None},
+            {"nextToken": "t5.1", "boto_truncate_amount": "x"},
+            {"nextToken": "t5.1", "other": None},
+            {"boto_truncate_amount": 2},
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+async def test_any_starting_token_does_the_same(lab: Lab, token: str) -> None:
+    for max_items in (None, 0, 4, 50):
+        config = {"StartingToken": token, "MaxItems": max_items, "PageSize": 10}
+        await assert_alike(lab, {**dataset(9), "PaginationConfig": config}, iterate)
+
+
 @given(
     seed=st.integers(0, 40),
     max_items=st.none() | st.integers(-2, 110),
     page_size=st.none() | st.integers(1, 40),
     as_text=st.booleans(),
     token=st.none()
-    | st.sampled_from(("t5.1", "None", "t5.1___2", "None___3", "a___b___1", "t5.1___x", "", "é"))
+    | st.sampled_from(TOKENS)
     | st.builds(
-        lambda start, skip: TokenEncoder().encode({"nextToken": start, **skip}),
-        st.none() | st.sampled_from(("t0.1", "t6.2", "None")),
-        st.just({}) | st.builds(lambda n: {"boto_truncate_amount": n}, st.integers(-3, 30)),
-    )
-    | st.sampled_from([{}, {"other": "x"}, [1], {"nextToken": "t1.1", "x": None}]).map(
-        TokenEncoder().encode
+        lambda start, skip: TokenEncoder().encode(
+            {"nextToken": start, "boto_truncate_amount": skip}
+        ),
+        st.none() | st.sampled_from(("t0.1", "t6.2")),
+        st.integers(-3, 30),
     ),
     given_directly=st.sampled_from(({}, {"maxResults": 4}, {"nextToken": "t3.1"})),
 )
@@ -351,10 +382,11 @@ async def test_a_resumed_chain_reads_every_finding_once(lab: Lab) -> None:
 )
 async def test_any_arguments_do_the_same(
     lab: Lab,
+    *,
     seed: int,
     max_items: int | None,
     page_size: int | None,
-    as_text: bool,  # noqa: FBT001
+    as_text: bool,
     token: str | None,
     given_directly: dict[str, Any],
 ) -> None:
@@ -386,7 +418,7 @@ async def test_the_full_result_is_the_sdks(lab: Lab, max_items: int | None) -> N
 
 async def test_no_configuration_at_all_does_the_same(lab: Lab) -> None:
     seen = await assert_alike(lab, {}, iterate)
-    assert sum(len(page["findings"]) for page, _ in seen["pages"]) == len(make_findings(6))
+    assert sum(len(page["findings"]) for page, _ in seen["pages"]) == len(make_findings(9))
 
 
 @pytest.mark.parametrize("expression", ["findings[].title", "length(findings)", "nextToken"])
@@ -447,6 +479,61 @@ async def test_a_token_that_comes_twice_raises_as_the_sdk_does(lab: Lab) -> None
     assert isinstance(caught.value, BotoCoreError)
     assert caught.value.code == "RepeatedToken"
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301
+
+
+async def test_tokens_that_go_round_in_a_longer_circle_end_too(lab: Lab) -> None:
+    replies = [says(200, {"findings": [{"title": t}], "nextToken": t}) for t in "abab"]
+    lab.service.script.extend(replies)
+    pages = aiter(lab.ours().paginate())
+    titles = [(await anext(pages))["findings"][0]["title"] for _ in "aba"]
+    assert titles == ["a", "b", "a"]
+    with pytest.raises(RepeatedTokenError):
+        await anext(pages)
+
+
+# The same over the simulator: signed requests, sealed tokens, findings of the full shape
+
+
+PASSING: dict[str, Any] = dict.fromkeys(
+    (
+        *("call_rate_limit", "throttling", "too_many_requests", "request_limit", "slow_down"),
+        *("bare_429", "error_500", "error_503", "reset", "truncated", "damaged"),
+    ),
+    0.04,
+)
+
+
+def simulate(seed: int, behaviour: Behaviour) -> Simulator:
+    findings = make_simulated_findings(40 + 30 * seed, seed=seed, region="eu-west-1")
+    organization = Organization.single(region="eu-west-1", findings=findings)
+    return Simulator(organization, behaviour=behaviour)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_simulated_findings_are_the_same_through_any_faults(seed: int) -> None:
+    behaviour = Behaviour(page_limit=25, trailing_page=seed % 2 == 1)
+    async with simulate(seed, behaviour) as simulator:
+        caller = simulator.credentials()
+        async with open_client(simulator.url, caller.access_key_id, caller.secret_key) as client:
+            lab = Lab(Service(), client, FakeTime())
+            for filters in ({}, {"filters": [{"name": "severity", "values": ["HIGH"]}]}):
+                for config in ({"MaxItems": 17, "PageSize": 10}, {"MaxItems": 60}):
+                    simulator.faults = Faults()
+                    expected = without_ids(await follow([lab.sdk()], filters, config))
+                    exchanged = await follow([lab.ours(), lab.sdk()], filters, config)
+                    assert without_ids(exchanged) == expected
+                    simulator.faults = Faults(seed=seed, **PASSING)
+                    assert without_ids(await follow([lab.ours()], filters, config)) == expected
+
+
+def without_ids(runs: list[dict[str, Any]]) -> Any:
+    """Runs without the ids of requests, which are new each time."""
+    assert not any("error" in run for run in runs)
+    for run in runs:
+        assert run.pop("non_aggregate_part").keys() == {"requestId"}
+        for page, _token in run["pages"]:
+            page.pop("requestId")
+    return runs
 
 
 # What it adds
@@ -538,7 +625,11 @@ async def test_the_clients_other_users_see_no_change(lab: Lab) -> None:
     paginators = [lab.ours() for _ in range(3)]
     lab.service.script.append(DAMAGES["nothing"])
     assert bare(await lab.client.list_image_scan_findings()) == {}
+    await full(paginators[0])
+    lab.service.script.append(DAMAGES["html"])
+    assert bare(await lab.client.list_image_scan_findings()) == {}
     lab.service.script.extend([lab.service.stalls, DAMAGES["nothing"]])
+    lab.service.arrived.clear()
     task = asyncio.create_task(full(paginators[0]))
     await lab.service.arrived.wait()
     assert (await full(lab.sdk()))["requestId"] is None
@@ -550,6 +641,11 @@ async def test_the_clients_other_users_see_no_change(lab: Lab) -> None:
 # Leaving and cancelling
 
 
+def client_tasks() -> set[Any]:
+    """All tasks but the server's own, one for each of its connections."""
+    return {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task)}
+
+
 def connections_in_use(client: Any) -> int:
     (session,) = client._endpoint.http_session._sessions.values()
     return len(session.connector._acquired)
@@ -557,12 +653,12 @@ def connections_in_use(client: Any) -> int:
 
 async def test_leaving_early_leaves_nothing_behind(lab: Lab) -> None:
     asyncio.get_running_loop().set_debug(True)
-    others = asyncio.all_tasks()
+    others = client_tasks()
     pages = lab.ours().paginate(**dataset(4), PaginationConfig={"PageSize": 5})
     async for _page in pages:
         break
     await asyncio.sleep(0)
-    assert asyncio.all_tasks() == others
+    assert client_tasks() == others
     assert connections_in_use(lab.client) == 0
     assert pages.resume_token is None
 
@@ -571,6 +667,7 @@ async def test_leaving_on_the_last_page_wanted_sets_no_token_as_with_the_sdk(lab
     async def first(pages: Any) -> Any:
         async for page in pages:
             return bare(page), pages.resume_token
+        return None
 
     arguments = {**dataset(4), "PaginationConfig": {"MaxItems": 5, "PageSize": 5}}
     await assert_alike(lab, arguments, first)
@@ -578,9 +675,10 @@ async def test_leaving_on_the_last_page_wanted_sets_no_token_as_with_the_sdk(lab
 
 async def test_a_cancelled_iterator_asks_for_the_same_page_again(lab: Lab) -> None:
     asyncio.get_running_loop().set_debug(True)
-    others = asyncio.all_tasks()
-    expected = [bare(page) async for page in lab.sdk().paginate(**dataset(4))]
-    walk = aiter(lab.ours().paginate(**dataset(4)))
+    others = client_tasks()
+    arguments = {**dataset(4), "PaginationConfig": {"PageSize": 5}}
+    expected = [bare(page) async for page in lab.sdk().paginate(**arguments)]
+    walk = aiter(lab.ours().paginate(**arguments))
     seen = [bare(await anext(walk))]
     lab.service.script.append(lab.service.stalls)
     lab.service.arrived.clear()
@@ -592,7 +690,7 @@ async def test_a_cancelled_iterator_asks_for_the_same_page_again(lab: Lab) -> No
     assert connections_in_use(lab.client) == 0
     seen += [bare(page) async for page in walk]
     assert seen == expected
-    assert asyncio.all_tasks() - others == set()
+    assert client_tasks() == others
 
 
 async def test_cancelling_a_wait_between_attempts_ends_it(lab: Lab) -> None:
@@ -626,6 +724,18 @@ async def test_many_chains_at_once_do_not_mix(lab: Lab) -> None:
     lab.service.script.extend([FAULTS["500"], DAMAGES["html"], THROTTLES["bare-429"]])
     results = await asyncio.gather(*(full(paginator, **dataset(seed)) for seed in range(8)))
     assert results == expected
+
+
+async def test_another_attempt_asks_the_same(lab: Lab) -> None:
+    lab.service.script.append(FAULTS["500"])
+
+    async def sleep(_seconds: float) -> None:
+        pages.arguments["nextToken"] = "t50.1"  # as a second iterator of the same pages does
+
+    paginator = FindingsPaginator(lab.client, clock=Clock(sleep=sleep))
+    pages = paginator.paginate(**dataset(9))
+    await anext(aiter(pages))
+    assert lab.service.requests == [dataset(9)] * 2
 
 
 async def test_waits_are_drawn_and_their_bound_grows(lab: Lab) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any
 
 import orjson
@@ -14,8 +13,10 @@ from harvester.model import Finding, Page
 from harvester.timestamps import iso_milliseconds
 
 # orjson reads integers beyond 64 bits as floats and so changes them; 19 digits in a row is
-# where that can begin. Such a body, rare, is decoded by the standard library instead.
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+# where that can begin. Such a body, rare, is decoded by the standard library instead. (A
+# regular expression finds them too, in ten times the time: bench/micro.py.)
+_DIGITS_TO_ZERO = bytes(48 if byte in b"0123456789" else 0 for byte in range(256))
+_LONG_NUMBER = b"0" * 19
 
 _TIMESTAMPS = ("firstObservedAt", "updatedAt")
 _PACKAGE_TIMESTAMPS = ("vendorCreatedAt", "vendorUpdatedAt")
@@ -60,7 +61,7 @@ def decode_list(
 
 
 def _decode(body: bytes) -> Any:
-    if not _LONG_NUMBER.search(body):
+    if _LONG_NUMBER not in body.translate(_DIGITS_TO_ZERO):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:

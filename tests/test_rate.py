@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count, pairwise
+
+import pytest
+
+from harvester.paging.rate import RateLearner
+
+Admit = Callable[[float], bool]
+
+REFILLS = (2, 5, 10, 20, 50, 100)
+BURSTS = (10, 20, 50, 100)
+LATENCIES = (0.05, 0.1, 0.2)
+FLIGHTS = (1, 4, 8)
+
+
+class Bucket:
+    """A service's token bucket; its refill may change with time."""
+
+    def __init__(self, refill: float | Callable[[float], float], burst: float) -> None:
+        self._refill, self._burst, self._tokens, self._at = refill, burst, burst, 0.0
+
+    def __call__(self, now: float) -> bool:
+        refill = self._refill(now) if callable(self._refill) else self._refill
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * refill)
+        self._at = now
+        granted = self._tokens >= 1.0
+        self._tokens -= granted
+        return granted
+
+
+def noise(share: float, seed: int) -> Admit:
+    """Throttles drawn at random, whatever the rate."""
+    draw = random.Random(seed).random
+    return lambda _now: draw() >= share
+
+
+def free(_now: float) -> bool:
+    return True
+
+
+class Unpaced:
+    """The naive policy's pacer: none. Its queries back off with full jitter instead."""
+
+    def reserve(self, _now: float) -> float:
+        return 0.0
+
+    def succeeded(self, now: float, sent: float) -> None:
+        pass
+
+    def throttled(self, now: float, sent: float) -> None:
+        pass
+
+
+@dataclass
+class Run:
+    seconds: float = 0.0
+    sends: list[float] = field(default_factory=list)
+    throttles: list[float] = field(default_factory=list)
+
+    @property
+    def useful(self) -> float:
+        return 1.0 - len(self.throttles) / len(self.sends)
+
+    def sent(self, begin: float, end: float) -> int:
+        return sum(begin <= at < end for at in self.sends)
+
+    def wasted(self, begin: float, end: float) -> int:
+        return sum(begin <= at < end for at in self.throttles)
+
+
+def simulate(  # noqa: C901
+    pacer: RateLearner | Unpaced,
+    admit: Admit,
+    *,
+    calls: int,
+    flight: int,
+    latency: float,
+    seed: int = 1,
+    begin: float = 0.0,
+    pauses: tuple[tuple[float, float], ...] = (),
+    slow: tuple[float, float] | None = None,
+) -> Run:
+    """Make `calls` useful calls, at most `flight` at a time; the first in line asks the pacer.
+
+    In `pauses` nobody wants to call; each call has a chance `slow[0]` to take `slow[1]` longer.
+    """
+    draw, order, run = random.Random(seed), count(), Run()
+    events: list[tuple[float, int, str, float, bool]] = []
+    ready, unasked, answered, timed, attempts = flight, calls, 0, False, 0
+
+    def at(time: float, what: str, sent: float = 0.0, granted: bool = False) -> None:  # noqa: FBT001, FBT002
+        heapq.heappush(events, (time, next(order), what, sent, granted))
+
+    at(begin, "ask")
+    while answered < calls:
+        now, _, what, sent, granted = heapq.heappop(events)
+        if what == "arrive":
+            at(now + now - sent, "answer", sent, admit(now))
+            continue
+        if what == "timer":
+            timed = False
+        elif what == "back":
+            ready += 1
+        elif granted:
+            answered, ready, attempts = answered + 1, ready + 1, 0
+            pacer.succeeded(now, sent)
+        elif what == "answer":
+            unasked += 1
+            run.throttles.append(sent)
+            pacer.throttled(now, sent)
+            attempts += 1  # the naive policy's bound grows with each throttle in a row
+            bound = min(20.0, 0.2 * 2.0 ** min(attempts, 10)) if isinstance(pacer, Unpaced) else 0.0
+            at(now + draw.uniform(0.0, bound), "back")
+        while ready and unasked and not timed:
+            wait = max([0.0, *(end - now for since, end in pauses if since <= now < end)])
+            wait = wait or pacer.reserve(now)
+            if wait > 0.0:
+                timed = True
+                at(now + wait, "timer")
+                break
+            ready, unasked = ready - 1, unasked - 1
+            run.sends.append(now)
+            took = latency * draw.uniform(0.8, 1.2)
+            if slow and draw.random() < slow[0]:
+                took += slow[1]
+            at(now + took / 2.0, "arrive", now)
+    run.seconds = now - begin
+    return run
+
+
+def ideal(refill: float, burst: float, latency: float, flight: int, calls: int) -> float:
+    """Return the time of one who knows the bucket: the burst at once, then the refill."""
+    top = flight / latency
+    if top <= refill or calls <= top * burst / (top - refill):
+        return calls / top
+    return (calls - burst) / refill
+
+
+def least_useful(refill: float, calls: int) -> float:
+    """Return the bound. Excepted: up to eight in flight at the first throttle, of few calls."""
+    return 0.92 if refill == 2 and calls == 120 else 0.945 if calls <= 200 else 0.95
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("burst", BURSTS)
+@pytest.mark.parametrize("refill", REFILLS)
+def test_a_minute_or_two_at_the_refill_rate(refill: int, burst: int, latency: float) -> None:
+    for flight in FLIGHTS:
+        for calls in (60 * refill, 120 * refill):
+            run = simulate(
+                RateLearner(), Bucket(refill, burst), calls=calls, flight=flight, latency=latency
+            )
+            where = (flight, calls, run.useful, run.seconds)
+            assert run.useful >= least_useful(refill, calls), where
+            assert run.seconds <= 1.15 * ideal(refill, burst, latency, flight, calls), where
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("burst", BURSTS)
+@pytest.mark.parametrize("refill", REFILLS)
+def test_short_targets(refill: int, burst: int, latency: float) -> None:
+    # The ramp and the first search take up to 1.4 s, which weighs where all is over in seconds.
+    for flight in FLIGHTS:
+        for calls in (200, 600):
+            run = simulate(
+                RateLearner(), Bucket(refill, burst), calls=calls, flight=flight, latency=latency
+            )
+            best = ideal(refill, burst, latency, flight, calls)
+            where = (flight, calls, run.useful, run.seconds, best)
+            assert run.useful >= least_useful(refill, calls), where
+            assert run.seconds <= 1.15 * best + 1.4, where
+
+
+@pytest.mark.parametrize("burst", BURSTS)
+@pytest.mark.parametrize("refill", REFILLS[:4])
+def test_the_naive_policy_fails_the_same_bound(refill: int, burst: int) -> None:
+    run = simulate(Unpaced(), Bucket(refill, burst), calls=120 * refill, flight=8, latency=0.1)
+    assert run.useful < 0.9
+    paced = simulate(
+        RateLearner(), Bucket(refill, burst), calls=120 * refill, flight=8, latency=0.1
+    )
+    assert len(run.throttles) > 3 * len(paced.throttles)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.06, 0.1, 0.18])
+def test_random_throttles_do_not_starve_a_sweep(share: float) -> None:
+    def seconds(calls: int, flight: int) -> list[float]:
+        return sorted(
+            simulate(
+                RateLearner(),
+                noise(share, seed),
+                calls=calls,
+                flight=flight,
+                latency=0.1,
+                seed=seed,
+            ).seconds
+            for seed in range(21)
+        )
+
+    assert seconds(50, 8)[10] < 10.0
+    assert seconds(50, 8)[20] < 50.0 / 1.2
+    assert seconds(1000, 8)[10] < 1000 / 10.0
+
+
+@pytest.mark.parametrize("flight", [4, 8])
+@pytest.mark.parametrize("burst", [10, 100])
+def test_a_rate_that_changes_on_the_way(burst: int, flight: int) -> None:
+    bucket = Bucket(lambda now: 5.0 if 40.0 <= now < 80.0 else 20.0, burst)
+    run = simulate(RateLearner(), bucket, calls=2400, flight=flight, latency=0.1)
+    assert run.useful >= 0.95
+    assert run.wasted(40.0, 45.0) <= 20
+    assert run.wasted(45.0, 80.0) <= 5
+    assert run.sent(45.0, 80.0) > 0.9 * 5.0 * 35.0
+    assert run.sent(110.0, 120.0) > 0.9 * 20.0 * 10.0
+
+
+@pytest.mark.parametrize("flight", [1, 8])
+def test_a_storm_is_sat_out_with_few_probes(flight: int) -> None:
+    bucket = Bucket(20, 20)
+    run = simulate(
+        RateLearner(),
+        lambda now: not 20.0 <= now < 80.0 and bucket(now),
+        calls=1500,
+        flight=flight,
+        latency=0.1,
+    )
+    assert run.sent(20.0, 80.0) <= 20
+    assert run.sent(30.0, 80.0) <= 10
+    within = 0.8 * min(20.0, flight / 0.1)
+    assert run.sent(90.0, 95.0) >= 5.0 * within
+
+
+def test_calls_that_take_long_and_bursts_left_idle() -> None:
+    run = simulate(
+        RateLearner(),
+        Bucket(10, 50),
+        calls=1200,
+        flight=8,
+        latency=0.1,
+        pauses=((30.0, 45.0), (60.0, 90.0)),
+        slow=(0.02, 3.0),
+    )
+    assert run.useful >= 0.95
+    assert run.seconds <= 1.15 * (120.0 + 45.0)
+
+
+@pytest.mark.parametrize("begin", [-5.0, 0.0, 1e6])
+def test_the_first_call_goes_at_once_wherever_the_clock_stands(begin: float) -> None:
+    assert RateLearner().reserve(begin) == 0.0
+    assert RateLearner(max_rate=0.1, start=3.0).reserve(begin) == 0.0
+
+
+@pytest.mark.parametrize(("flight", "latency"), [(8, 0.05), (8, 0.12), (8, 0.2), (1, 0.1)])
+def test_an_unthrottled_service_is_used_to_the_full(flight: int, latency: float) -> None:
+    learner = RateLearner()
+    run = simulate(learner, free, calls=600, flight=flight, latency=latency, begin=1e6)
+    assert run.seconds < 1.15 * 600 * latency / flight + 0.1
+    assert flight == 1 or run.seconds < 600 * latency / 5
+    assert learner.learned is None
+    assert simulate(RateLearner(), free, calls=10, flight=8, latency=0.12).seconds < 0.75
+
+
+@pytest.mark.parametrize("max_rate", [0.5, 3.0, 50.0])
+def test_the_cap_holds_over_any_window(max_rate: float) -> None:
+    run = simulate(RateLearner(max_rate=max_rate), free, calls=200, flight=8, latency=0.1)
+    assert min(after - before for before, after in pairwise(run.sends)) > 0.999 / max_rate
+    assert run.seconds < 1.1 * 200 / max_rate + 1.0
+
+
+@pytest.mark.parametrize("refill", REFILLS)
+def test_a_later_run_starts_from_what_was_learned(refill: int) -> None:
+    first = RateLearner()
+    simulate(first, Bucket(refill, 20), calls=60 * refill, flight=8, latency=0.05)
+    assert first.learned == pytest.approx(refill, rel=0.1)
+    again = RateLearner(start=first.learned)
+    run = simulate(again, Bucket(refill, 20), calls=60 * refill, flight=8, latency=0.05)
+    assert run.useful >= 0.94
+    assert run.seconds <= 1.15 * ideal(refill, 20, 0.05, 8, 60 * refill)
+
+
+def test_one_cut_for_all_throttles_of_a_round_trip() -> None:
+    learner = RateLearner(start=20.0)
+    for step in range(10):
+        assert learner.reserve(float(step)) == 0.0
+        learner.succeeded(step + 0.1, float(step))
+    learner.throttled(10.2, 10.0)
+    rate = learner.learned
+    learner.throttled(10.21, 10.05)
+    learner.throttled(10.22, 10.1)
+    assert learner.learned == rate
