@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harvester.clock import Clock
 from harvester.errors import HarvesterError, OutputClosedError
+from harvester.memory import RateMemory, default_path
 from harvester.model import Query, Target
 from harvester.output.stdout import StdoutSink
 from harvester.run import Run
@@ -56,13 +57,15 @@ def plan_command(settings: Settings) -> int:
     return anyio.run(_plan, settings)
 
 
-async def sweep_with_display(settings: Settings, progress: str) -> int:
+async def sweep_with_display(settings: Settings, progress: str, *, simulated: bool = False) -> int:
     """Sweep as the command does: with progress, signals, and a summary at the end.
+
+    The rates of a `simulated` organization are not kept for the next run.
 
     Raises the project's errors where the sweep could not begin or not write.
     """
     _warn_of_unusual(settings)
-    run = Run(settings)
+    run = Run(settings, memory=RateMemory(None if simulated else default_path()))
     began = run.tally.now()
     failure: HarvesterError | None = None
     async with _stopped_by_signals(run) as caught:

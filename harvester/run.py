@@ -14,6 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from harvester.clock import Clock
 from harvester.errors import HarvesterError
+from harvester.memory import RateMemory
 from harvester.model import Finding
 from harvester.output.open import sink_for
 from harvester.output.sink import Sink, StreamSink
@@ -32,6 +33,8 @@ from harvester.tally import Tally
 class Run:
     """One sweep of what `settings` say, into `sink` or else the settings' output.
 
+    `memory` holds the rates that earlier runs learned, and takes those that this one learns.
+
     Attributes:
         tally: the counts so far; may be read at any time.
 
@@ -39,9 +42,12 @@ class Run:
         SettingsError: the settings contradict each other or hold wrong values.
     """
 
-    def __init__(self, settings: Settings, *, sink: Sink | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, sink: Sink | None = None, memory: RateMemory | None = None
+    ) -> None:
         self._settings = check_settings(settings)
         self._sink = sink
+        self._memory = memory or RateMemory()
         self._clock = Clock()
         self.tally = Tally(self._clock.now)
         self._run_id = str(uuid.uuid4())
@@ -66,6 +72,7 @@ class Run:
         summary_path = self._settings.output.summary
         if summary_path is not None:
             check_summary_path(summary_path)
+        self._memory.load()
         try:
             await self._sweep()
         except Exception as error:
@@ -77,6 +84,7 @@ class Run:
             )
             raise
         finally:
+            self._memory.save()
             if summary_path is not None:
                 write_summary(self.summary(), summary_path)
         return self.summary()
@@ -100,7 +108,7 @@ class Run:
         with self._scope:
             async with (
                 self._sink or sink_for(self._settings.output) as sink,
-                open_journey(self._settings, self.tally, self._clock) as journey,
+                open_journey(self._settings, self.tally, self._clock, self._memory) as journey,
             ):
                 await journey.sweep(sink)
                 await sink.publish(self.tally.complete)

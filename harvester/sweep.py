@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from harvester.errors import (
     OutputError,
     SettingsError,
 )
+from harvester.memory import RateMemory
 from harvester.model import Account, Caller, Outcome, Query, Stage, Target
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
@@ -33,6 +35,7 @@ from harvester.settings import Settings
 from harvester.tally import Tally, code_of, message_of
 
 _ACCOUNTS_AT_ONCE = 16
+_log = logging.getLogger("harvester")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,9 @@ class Visit:
 
 
 @asynccontextmanager
-async def open_journey(settings: Settings, tally: Tally, clock: Clock) -> AsyncIterator[Journey]:
+async def open_journey(
+    settings: Settings, tally: Tally, clock: Clock, memory: RateMemory | None = None
+) -> AsyncIterator[Journey]:
     """Yield a journey whose clients are closed when the block ends.
 
     Raises:
@@ -57,23 +62,29 @@ async def open_journey(settings: Settings, tally: Tally, clock: Clock) -> AsyncI
         max_connections=limits.max_concurrency,
     ) as clients:
         slots = FairSlots(limits.max_concurrency)
-        exchange = Exchange(clients, slots, tally, clock, RetryPolicy())
+        exchange = Exchange(clients, slots, tally, clock, RetryPolicy(throttle_cap=0.0))
         home = _home_region(settings, clients.configured_region)
         accounts = Accounts(settings.accounts, exchange, OwnCredentials(aws.profile), home)
-        yield Journey(settings, exchange, accounts, home)
+        yield Journey(settings, exchange, accounts, home, memory or RateMemory())
 
 
 class Journey:
     """One sweep, or the plan of one."""
 
     def __init__(
-        self, settings: Settings, exchange: Exchange, accounts: Accounts, home: str
+        self,
+        settings: Settings,
+        exchange: Exchange,
+        accounts: Accounts,
+        home: str,
+        memory: RateMemory,
     ) -> None:
         self._settings = settings
         self._exchange = exchange
         self._tally = exchange.tally
         self._accounts = accounts
         self._home = home
+        self._memory = memory
         self._sizes = PageSizes(settings.findings.page_size)
 
     async def sweep(self, sink: Sink) -> None:
@@ -162,6 +173,7 @@ class Journey:
             visit.credentials,
             account=target.account,
             max_rate=self._settings.limits.max_rate,
+            start=self._memory.recall(target),
         )
         failure: HarvesterError | None = None
         self._tally.begun(target)
@@ -171,6 +183,11 @@ class Journey:
             raise  # not this target's fault: no target can go on
         except HarvesterError as error:
             failure = error
+        except Exception as error:
+            # A defect of ours, and still no reason to give up the other targets.
+            _log.exception("%s: a defect of harvester, please report it", target)
+            failure = HarvesterError(f"a defect of harvester: {type(error).__name__}")
+        self._memory.learn(target, channel.pacer.learned)
         self._tally.finish(target, failure)
 
     async def _queries(self, channel: Channel, target: Target) -> tuple[Query, ...]:

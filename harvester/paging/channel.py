@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -64,9 +63,10 @@ class Exchange:
         *,
         account: str | None = None,
         max_rate: float | None = None,
+        start: float | None = None,
     ) -> Channel:
-        """Return a new channel with a pacer of its own."""
-        pacer = Pacer(max_rate, self.clock)
+        """Return a new channel with a pacer of its own: see `Pacer`."""
+        pacer = Pacer(self.clock, max_rate=max_rate, start=start)
         return Channel(self, service, region, credentials, pacer, account)
 
 
@@ -84,7 +84,7 @@ class Channel:
     @property
     def width(self) -> float:
         """How many calls the pace lets be in flight at a time, infinite while unknown."""
-        return math.inf
+        return self.pacer.width
 
     async def call(
         self,
@@ -112,6 +112,7 @@ class Channel:
         await self.pacer.turn()
         async with exchange.slots.slot((self.account, self.region)):
             exchange.tally.requests += 1
+            sent = self.exchange.clock.now()
             try:
                 answer = await exchange.wire.call(
                     self.service,
@@ -123,12 +124,17 @@ class Channel:
                 )
             except ThrottledError:
                 exchange.tally.throttled += 1
-                self.pacer.throttled()
+                self.pacer.throttled(sent)
                 raise
-            except ExpiredCredentialsError:
-                self.credentials.expire(signer)
+            except ServiceError as error:
+                # Whatever it was, it was let through: to the pace it is a success. A call that
+                # never arrived says nothing.
+                if error.status is not None:
+                    self.pacer.succeeded(sent)
+                if isinstance(error, ExpiredCredentialsError):
+                    self.credentials.expire(signer)
                 raise
-        self.pacer.succeeded()
+        self.pacer.succeeded(sent)
         return read(answer)
 
     def _note_retry(self, error: ServiceError) -> None:

@@ -37,7 +37,8 @@ class RetryPolicy:
         renewals: how often one call's credentials may be called expired.
         throttle_seconds: time from the first throttle of a call to giving it up.
         base: the first wait lies between 0 and this; the bound doubles each time,
-        fault_cap, throttle_cap: up to one of these.
+        fault_cap, throttle_cap: up to one of these. A `throttle_cap` of 0 leaves the wait
+            after a throttle to a pacer, which knows more than one call does.
     """
 
     fault_attempts: int = 10
