@@ -183,7 +183,7 @@ class Journey:
             raise  # not this target's fault: no target can go on
         except HarvesterError as error:
             failure = error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # see the comment
             # A defect of ours, and still no reason to give up the other targets.
             _log.exception("%s: a defect of harvester, please report it", target)
             failure = HarvesterError(f"a defect of harvester: {type(error).__name__}")
