@@ -1,0 +1,298 @@
+"""The library as an async application uses it: exact, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import pytest
+
+import harvester
+from harvester.settings import LimitSettings
+from harvester.simulator import Organization, OrganizationSpec, Simulator
+
+ORGANIZATION = Organization.generate(
+    OrganizationSpec(accounts=3, regions=("us-east-1", "eu-west-1"), findings=1500, seed=5)
+)
+
+
+def _settings(**sections: Any) -> harvester.Settings:
+    everywhere: dict[str, Any] = {
+        "accounts": {"organization": True, "role_name": "Harvester"},
+        "regions": {"include": ["all"]},
+    }
+    return harvester.Settings(**{**everywhere, **sections})
+
+
+EVERYWHERE = _settings()
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    """In a thread of its own, so that this loop holds nothing but what a sweep made."""
+    simulator = Simulator(ORGANIZATION, keep_requests=False)
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(simulator),
+    ):
+        yield simulator
+
+
+@pytest.fixture
+def caller(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in simulator.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+@asynccontextmanager
+async def nothing_left_behind() -> AsyncIterator[None]:
+    """Fail where the block leaves a task, a socket, or (warnings being errors) a warning."""
+    loop: Any = asyncio.get_running_loop()
+    loop.set_debug(True)
+    tasks, watched = asyncio.all_tasks(), len(loop._selector.get_map())
+    yield
+    for _ in range(5):  # a transport closes in the turn after it was told to
+        await anyio.lowlevel.checkpoint()
+    assert asyncio.all_tasks() == tasks
+    assert len(loop._selector.get_map()) == watched
+    gc.collect()
+
+
+def _multiset(findings: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(json.dumps(finding, sort_keys=True) for finding in findings)
+
+
+EXPECTED = _multiset(ORGANIZATION.expected())
+
+
+@pytest.mark.usefixtures("caller")
+async def test_every_finding_comes_once() -> None:
+    async with nothing_left_behind(), harvester.open_sweep(EVERYWHERE) as sweep:
+        findings = [finding async for finding in sweep]
+        within = sweep.summary
+
+    assert _multiset(findings) == EXPECTED
+    summary = sweep.summary
+    assert within.status == summary.status == "complete"
+    assert within == summary, "final once the iteration ended"
+    assert summary.findings == 1500
+    assert summary.targets.total == summary.targets.complete == 6
+    assert summary.problems == ()
+    assert "1,500 findings" in str(summary)
+
+
+@pytest.mark.usefixtures("caller")
+@pytest.mark.parametrize("taken", [1, 100, 700])
+@pytest.mark.parametrize("pause", [0, 0.2])
+async def test_leaving_the_loop_early(taken: int, pause: float) -> None:
+    async with nothing_left_behind(), harvester.open_sweep(EVERYWHERE) as sweep:
+        findings = []
+        async for finding in sweep:
+            findings.append(finding)
+            if len(findings) >= taken:
+                await anyio.sleep(pause)  # pages wait to be taken
+                break
+
+    assert not _multiset(findings) - EXPECTED
+    summary = sweep.summary
+    assert summary.status == "interrupted"
+    assert {problem.code for problem in summary.problems} == {"Interrupted"}
+    assert summary.targets.total == summary.targets.complete + len(summary.problems)
+    assert [finding async for finding in sweep if finding in findings] == []
+
+
+@pytest.mark.usefixtures("caller")
+@pytest.mark.parametrize("pause", [0, 0.05, 0.3])
+async def test_leaving_the_block_without_iterating(pause: float) -> None:
+    async with nothing_left_behind(), harvester.open_sweep(EVERYWHERE) as sweep:
+        await anyio.sleep(pause)
+
+    assert sweep.summary.status == "interrupted"
+
+
+@pytest.mark.usefixtures("caller")
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
+@pytest.mark.parametrize("pause", [0, 0.2])
+async def test_an_error_in_the_block_passes_as_it_is(error: BaseException, pause: float) -> None:
+    async def fail() -> None:
+        async with harvester.open_sweep(EVERYWHERE) as sweep:
+            await anext(sweep)
+            await anyio.sleep(pause)
+            raise error
+
+    async with nothing_left_behind():
+        with pytest.raises(type(error)) as caught:
+            await fail()
+        assert caught.value is error
+
+
+async def _take_all(delay: float = 0.0) -> None:
+    async with harvester.open_sweep(EVERYWHERE) as sweep:
+        async for _ in sweep:
+            if delay:
+                await anyio.sleep(delay)
+
+
+@pytest.mark.usefixtures("caller")
+@pytest.mark.parametrize("seed", range(8))
+async def test_cancelled_at_a_random_instant(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(2):
+        delay, seconds = rng.choice((0.0, 0.001)), rng.uniform(0, 0.35)
+        async with nothing_left_behind():
+            with anyio.move_on_after(seconds):
+                await _take_all(delay)
+            await anyio.lowlevel.checkpoint()  # the cancellation goes no further
+
+
+@pytest.mark.usefixtures("caller")
+@pytest.mark.parametrize("seed", range(8))
+async def test_the_task_is_cancelled_at_a_random_instant(seed: int) -> None:
+    rng = random.Random(100 + seed)
+    async with nothing_left_behind():
+        task = asyncio.create_task(_take_all())
+        await asyncio.wait([task], timeout=rng.uniform(0, 0.35))
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(rng.uniform(0, 0.2)):
+                await _take_all(0.001)
+
+
+@pytest.mark.usefixtures("caller")
+@pytest.mark.parametrize("taken", [1, 150])
+async def test_inside_a_generator_that_is_closed_early(taken: int) -> None:
+    async def findings() -> AsyncGenerator[dict[str, Any], None]:
+        async with harvester.open_sweep(EVERYWHERE) as sweep:
+            async for finding in sweep:
+                yield finding
+
+    async with nothing_left_behind(), aclosing(findings()) as generator:
+        for _ in range(taken):
+            await anext(generator)
+
+
+@pytest.mark.usefixtures("caller")
+async def test_two_sweeps_at_once_in_one_loop() -> None:
+    async def take(severity: str) -> list[dict[str, Any]]:
+        settings = _settings(findings={"filters": {"severity": [severity]}})
+        async with harvester.open_sweep(settings) as sweep:
+            return [finding async for finding in sweep]
+
+    async with nothing_left_behind():
+        taken = await asyncio.gather(take("HIGH"), take("LOW"))
+
+    for severity, findings in zip(("HIGH", "LOW"), taken, strict=True):
+        expected = [one for one in ORGANIZATION.expected() if one.get("severity") == severity]
+        assert _multiset(findings) == _multiset(expected)
+
+
+@pytest.mark.usefixtures("caller")
+async def test_several_tasks_may_share_one_sweep() -> None:
+    findings: list[dict[str, Any]] = []
+
+    async def work(sweep: harvester.Sweep) -> None:
+        async for finding in sweep:
+            findings.append(finding)
+            await anyio.lowlevel.checkpoint()
+
+    async with (
+        nothing_left_behind(),
+        harvester.open_sweep(EVERYWHERE) as sweep,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(4):
+            group.start_soon(work, sweep)
+
+    assert len(findings) == 1500
+    assert _multiset(findings) == EXPECTED
+
+
+@pytest.mark.usefixtures("caller")
+async def test_reading_goes_on_only_as_fast_as_findings_are_taken() -> None:
+    settings = _settings(limits={"max_concurrency": 2})
+    async with nothing_left_behind(), harvester.open_sweep(settings) as sweep:
+        await anext(sweep)
+        await anyio.sleep(0.3)
+
+        assert sweep.summary.pages <= 5
+
+
+async def test_without_credentials_the_iteration_says_so() -> None:
+    async with nothing_left_behind(), harvester.open_sweep(_here()) as sweep:
+        with pytest.raises(harvester.StartError, match="no AWS credentials"):
+            await anext(sweep)
+        assert [finding async for finding in sweep] == []
+
+    assert sweep.summary.status == "failed"
+    assert [problem.code for problem in sweep.summary.problems] == ["StartError"]
+
+
+async def test_without_a_region_the_iteration_says_so() -> None:
+    async with nothing_left_behind(), harvester.open_sweep(harvester.Settings()) as sweep:
+        with pytest.raises(harvester.SettingsError, match=r"regions\.include"):
+            await anext(sweep)
+
+
+def _here() -> harvester.Settings:
+    return harvester.Settings(regions={"include": ["us-east-1"]})  # type: ignore[arg-type]
+
+
+async def test_wrong_settings_are_refused_at_once_and_cleanly() -> None:
+    wrong = harvester.Settings(limits=LimitSettings(max_concurrency=0))
+    async with nothing_left_behind():
+        with pytest.raises(harvester.SettingsError, match="max_concurrency"):
+            harvester.open_sweep(wrong)
+        with pytest.raises(harvester.SettingsError, match="max_concurrency"):
+            await harvester.run_sweep(wrong)
+
+
+async def test_a_sweep_that_is_never_entered_leaves_no_warning() -> None:
+    async with nothing_left_behind():
+        sweep = harvester.open_sweep(_here())
+        assert sweep.summary.status == "interrupted"
+        del sweep
+
+
+@pytest.mark.usefixtures("caller")
+async def test_run_sweep_writes_and_returns_the_summary(tmp_path: Path) -> None:
+    output = {"path": f"{tmp_path}/out.ndjson", "summary": f"{tmp_path}/summary.json"}
+    settings = _settings(output=output)
+    async with nothing_left_behind():
+        summary = await harvester.run_sweep(settings)
+
+    assert isinstance(summary, harvester.Summary)
+    assert (summary.status, summary["status"]) == ("complete", "complete")
+    assert summary["targets"]["total"] == summary.targets.total == 6
+    assert dict(summary) == summary.as_dict()
+    assert (tmp_path / "summary.json").read_bytes() == summary.as_json()
+    lines = (tmp_path / "out.ndjson").read_bytes().splitlines()
+    assert _multiset([json.loads(line) for line in lines]) == EXPECTED
+
+
+@pytest.mark.usefixtures("caller")
+async def test_a_cancelled_run_leaves_no_half_of_a_file(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    path, summary = tmp_path / "out.ndjson", tmp_path / "summary.json"
+    settings = _settings(output={"path": f"{path}", "summary": f"{summary}"})
+    for _ in range(5):
+        path.write_text("old\n")
+        async with nothing_left_behind():
+            with anyio.move_on_after(rng.uniform(0, 0.3)) as scope:
+                await harvester.run_sweep(settings)
+        status = json.loads(summary.read_text())["status"]
+        whole = path.read_text().count("\n") == 1500
+        assert path.read_text() == "old\n" or whole
+        assert status == ("interrupted" if scope.cancelled_caught else "complete")
+        assert {*os.listdir(tmp_path)} == {"out.ndjson", "summary.json"}  # noqa: PTH208

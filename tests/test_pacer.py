@@ -1,0 +1,60 @@
+"""The pace of one target, by a clock that does not tick by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+
+from harvester.clock import Clock
+from harvester.paging.pacer import Pacer
+
+
+@dataclass
+class Time:
+    now: float = 1000.0
+    sleeps: list[float] = field(default_factory=list)
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, self.sleep)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 3.0, 100.0])
+async def test_calls_never_outrun_the_cap(rate: float) -> None:
+    time = Time()
+    pacer = Pacer(rate, time.clock)
+    sent = []
+    for _ in range(50):
+        await pacer.turn()
+        pacer.succeeded()
+        sent.append(time.now)
+
+    gaps = [after - before for before, after in pairwise(sent)]
+    assert min(gaps) >= 1 / rate - 1e-9
+
+
+async def test_without_a_cap_and_a_throttle_nothing_waits() -> None:
+    time = Time()
+    pacer = Pacer(None, time.clock)
+    for _ in range(5):
+        await pacer.turn()
+        pacer.succeeded()
+
+    assert time.sleeps == []
+
+
+async def test_after_a_throttle_the_next_call_waits() -> None:
+    time = Time()
+    pacer = Pacer(None, time.clock)
+    await pacer.turn()
+    pacer.throttled()
+    await pacer.turn()
+
+    assert time.now > 1000.0

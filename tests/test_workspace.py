@@ -1,0 +1,181 @@
+"""The folder beside an output: private, one run at a time, no leftovers in the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from harvester.errors import OutputBusyError, OutputError
+from harvester.output.workspace import Workspace, make_private
+
+_HOLD = """
+import sys
+from pathlib import Path
+from harvester.output.workspace import Workspace
+
+work = Workspace(Path(sys.argv[1]))
+work.open()
+work.create("spool")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_it_is_gone_when_it_is_closed(tmp_path: Path) -> None:
+    work = Workspace(tmp_path / "a" / "work")
+    work.open()
+    os.close(work.create("spool"))
+    work.close()
+    work.close()
+
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    first, second = Workspace(tmp_path / "work"), Workspace(tmp_path / "work")
+    first.open()
+    os.close(first.create("spool"))
+    with pytest.raises(OutputBusyError, match="another run"):
+        second.open()
+    second.close()
+    assert (tmp_path / "work" / "spool").exists(), "who was refused clears nothing away"
+
+    first.close()
+    second.open()
+    second.close()
+
+
+def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(OutputBusyError):
+            Workspace(folder).open()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (folder / "lock").exists()
+    assert (folder / "spool").exists()
+
+    work = Workspace(folder)
+    work.open()
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    work.close()
+
+
+def test_leftovers_of_any_kind_are_cleared(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    (folder / "folder" / "inner").mkdir(parents=True)
+    (folder / "file").write_text("left")
+    (folder / "lock").write_text("pid 1")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("not ours")
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "dangling").symlink_to(tmp_path / "nowhere")
+    work = Workspace(folder)
+    work.open()
+
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    assert elsewhere.read_text() == "not ours"
+    work.close()
+
+
+def test_a_linked_folder_inside_is_unlinked_and_not_emptied(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("not ours")
+    (folder / "spool").symlink_to(elsewhere, target_is_directory=True)
+    work = Workspace(folder)
+    work.open()
+
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    assert (elsewhere / "precious").read_text() == "not ours"
+    work.close()
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "file"])
+def test_what_is_in_the_way_is_refused_and_left(tmp_path: Path, kind: str) -> None:
+    folder, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    if kind == "link":
+        elsewhere.mkdir()
+        (elsewhere / "precious").write_text("not ours")
+    if kind == "file":
+        folder.write_text("not ours")
+    else:
+        folder.symlink_to(elsewhere, target_is_directory=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OutputError) as caught:
+        Workspace(folder).open()
+
+    assert not isinstance(caught.value, OutputBusyError)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("not ours")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "lock").symlink_to(precious)
+    with pytest.raises(OutputError):
+        Workspace(tmp_path / "work").open()
+
+    assert precious.read_text() == "not ours"
+
+
+def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    for folder in (tmp_path / "file" / "work", Path("/proc/nowhere/work"), tmp_path / ("x" * 300)):
+        with pytest.raises(OutputError, match="cannot be written") as caught:
+            Workspace(folder).open()
+        assert caught.value.hint
+
+
+def test_folders_that_were_there_keep_their_mode(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(0o755)
+    (tmp_path / "a").chmod(0o755)
+    make_private(tmp_path / "a" / "b" / "c")
+
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/c")]
+    assert modes == [0o755, 0o700, 0o700]
+
+
+def test_many_who_come_and_go_never_hold_it_together(tmp_path: Path) -> None:
+    """Threads stand for processes: a lock belongs to an open file, not to a process."""
+    guard, held, unexpected = threading.Lock(), list[int](), list[BaseException]()
+
+    def come_and_go(number: int) -> None:
+        for _ in range(150):
+            work = Workspace(tmp_path / "work")
+            try:
+                work.open()
+            except OutputBusyError:
+                continue
+            except BaseException as error:  # noqa: BLE001  # shown by the assertion below
+                unexpected.append(error)
+                continue
+            with guard:
+                held.append(number)
+                if len(held) > 1:
+                    unexpected.append(AssertionError("held twice"))
+            os.close(work.create("spool"))
+            with guard:
+                held.remove(number)
+            work.close()
+
+    threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert unexpected == []
