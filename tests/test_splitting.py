@@ -68,7 +68,11 @@ def make(
             "title": f"finding {number}",
             "severity": rng.choice(severities),
             "imageBuildVersionArn": f"arn:image/{(image := rng.randrange(images)) % 4}/1.0.0/{image}",
-            **({"imagePipelineArn": f"arn:pipeline/{image % 3}"} if image >= outside * images else {}),
+            **(
+                {"imagePipelineArn": f"arn:pipeline/{image % 3}"}
+                if image >= outside * images
+                else {}
+            ),
         }
         for number in range(count)
     ]

@@ -94,7 +94,8 @@ class Clients:
                 if service == "imagebuilder":
                     return await self._image_builder(client, region, operation, parameters)
                 return await getattr(client, operation)(**parameters)
-        except (ClientError, BotoCoreError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  # see the comment
+            # All of them: what the SDK's parsers raise on garbage has no common base.
             raise translate(
                 error,
                 operation=operation_name(operation),

@@ -93,7 +93,8 @@ def _read(error: BaseException) -> tuple[type[errors.ServiceError], str, str, in
         return _read_answer(error.response)
     if isinstance(error, TimeoutError | sdk.ReadTimeoutError | sdk.ConnectTimeoutError):
         return errors.TransientError, "Timeout", "no whole answer arrived in time", None
-    if isinstance(error, ResponseParserError):
+    if isinstance(error, ResponseParserError | LookupError | TypeError | AttributeError):
+        # The SDK's parsers stumble over garbage in many ways.
         return errors.DamagedAnswerError, "DamagedAnswer", "the body is not what the API says", None
     if isinstance(error, sdk.ConnectionClosedError | sdk.IncompleteReadError):
         return errors.TransientError, "ConnectionClosed", "the answer was cut off", None
