@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from harvester.clock import Clock
 from harvester.errors import HarvesterError, OutputClosedError
+from harvester.memory import RateMemory, default_path
 from harvester.model import Query, Target
 from harvester.output.stdout import StdoutSink
 from harvester.run import Run
@@ -35,7 +37,18 @@ _log = logging.getLogger("harvester")
 def sweep_command(settings: Settings, progress: str) -> int:
     """Sweep, print the summary on stderr, and return the exit code."""
     configure_logs(settings.log)
+    _spare_the_collector()
     return anyio.run(sweep_with_display, settings, progress)
+
+
+def _spare_the_collector() -> None:
+    """Look for cycles rarely: findings are trees, made and dropped by the ten thousand.
+
+    A fifth to a quarter of a dense sweep's CPU goes into the search otherwise (bench/micro.py).
+    Only the command does this; a program that uses the library keeps its own settings.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
 
 
 def plan_command(settings: Settings) -> int:
@@ -44,13 +57,15 @@ def plan_command(settings: Settings) -> int:
     return anyio.run(_plan, settings)
 
 
-async def sweep_with_display(settings: Settings, progress: str) -> int:
+async def sweep_with_display(settings: Settings, progress: str, *, simulated: bool = False) -> int:
     """Sweep as the command does: with progress, signals, and a summary at the end.
+
+    The rates of a `simulated` organization are not kept for the next run.
 
     Raises the project's errors where the sweep could not begin or not write.
     """
     _warn_of_unusual(settings)
-    run = Run(settings)
+    run = Run(settings, memory=RateMemory(None if simulated else default_path()))
     began = run.tally.now()
     failure: HarvesterError | None = None
     async with _stopped_by_signals(run) as caught:
@@ -102,7 +117,7 @@ async def _plan(settings: Settings) -> int:
         Console(highlight=False).print(plan_table(plans))
     else:
         try:
-            await StdoutSink().send([], b"".join(_plan_lines(plans)))
+            await StdoutSink().send([], _plan_lines(plans))
         except OutputClosedError as error:
             return error.exit_code
     for outcome in tally.problems:
@@ -117,7 +132,7 @@ async def _plan(settings: Settings) -> int:
     return _PARTIAL if tally.problems else 0
 
 
-def _plan_lines(plans: dict[Target, tuple[Query, ...]]) -> Sequence[bytes]:
+def _plan_lines(plans: dict[Target, tuple[Query, ...]]) -> list[bytes]:
     return [
         orjson.dumps(
             {

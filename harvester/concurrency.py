@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -17,15 +17,21 @@ async def each(items: Iterable[T], limit: int, do: Callable[[T], Awaitable[None]
     """Await `do(item)` for every item, at most `limit` at a time.
 
     Items are taken only as they are worked on, so an endless or costly iterable is fine. The
-    first exception cancels the others.
+    first exception cancels the others, and is raised as itself where it is one of the
+    project's own.
     """
+    if isinstance(items, Sized):
+        limit = min(limit, len(items))
     waiting: Iterator[T] = iter(items)
 
     async def worker() -> None:
         for item in waiting:
             await do(item)
 
-    async with anyio.create_task_group() as group:
+    if limit <= 1:  # a task group costs more than the reading of an empty target
+        await worker()
+        return
+    async with plain_errors(), anyio.create_task_group() as group:
         for _ in range(limit):
             group.start_soon(worker)
 

@@ -57,7 +57,7 @@ async def _demo(output: str, progress: str) -> int:
                 f"--output {output}\n",
             )
         )
-        code = await sweep_with_display(settings, progress)
+        code = await sweep_with_display(settings, progress, simulated=True)
     _say_next(console, settings)
     # One account was denied on purpose: that is what the demo shows, not a failure of it.
     return 0 if code == _PARTIAL else code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from types import TracebackType
@@ -14,6 +15,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from harvester.clock import Clock
 from harvester.errors import HarvesterError
+from harvester.memory import RateMemory
 from harvester.model import Finding
 from harvester.output.open import sink_for
 from harvester.output.sink import Sink, StreamSink
@@ -32,6 +34,8 @@ from harvester.tally import Tally
 class Run:
     """One sweep of what `settings` say, into `sink` or else the settings' output.
 
+    `memory` holds the rates that earlier runs learned, and takes those that this one learns.
+
     Attributes:
         tally: the counts so far; may be read at any time.
 
@@ -39,9 +43,12 @@ class Run:
         SettingsError: the settings contradict each other or hold wrong values.
     """
 
-    def __init__(self, settings: Settings, *, sink: Sink | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, sink: Sink | None = None, memory: RateMemory | None = None
+    ) -> None:
         self._settings = check_settings(settings)
         self._sink = sink
+        self._memory = memory or RateMemory()
         self._clock = Clock()
         self.tally = Tally(self._clock.now)
         self._run_id = str(uuid.uuid4())
@@ -49,6 +56,7 @@ class Run:
         self._scope = anyio.CancelScope()
         self._status: SweepStatus = "interrupted"
         self._reason: HarvesterError | str | None = None
+        self._finished: datetime | None = None
 
     def stop(self, reason: str) -> None:
         """Stop the run soon: its summary will say `interrupted`, and name `reason`."""
@@ -66,6 +74,7 @@ class Run:
         summary_path = self._settings.output.summary
         if summary_path is not None:
             check_summary_path(summary_path)
+        self._memory.load()
         try:
             await self._sweep()
         except Exception as error:
@@ -77,17 +86,19 @@ class Run:
             )
             raise
         finally:
+            self._finished = datetime.now(UTC)
+            self._memory.save()
             if summary_path is not None:
                 write_summary(self.summary(), summary_path)
         return self.summary()
 
     def summary(self) -> Summary:
-        """Return the summary of the run as it stands."""
+        """Return the summary of the run as it stands, or as it ended."""
         return summarize(
             self.tally,
             run_id=self._run_id,
             started=self._started,
-            finished=datetime.now(UTC),
+            finished=self._finished or datetime.now(UTC),
             status=self._status,
             reason=self._reason,
         )
@@ -100,7 +111,7 @@ class Run:
         with self._scope:
             async with (
                 self._sink or sink_for(self._settings.output) as sink,
-                open_journey(self._settings, self.tally, self._clock) as journey,
+                open_journey(self._settings, self.tally, self._clock, self._memory) as journey,
             ):
                 await journey.sweep(sink)
                 await sink.publish(self.tally.complete)
@@ -113,11 +124,12 @@ class Sweep:
     """A sweep whose findings are iterated over: see `open_sweep`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._send, self._receive = _pages()
-        self._run = Run(settings, sink=_IteratorSink(self._send))
+        self._sink = _IteratorSink()
+        self._run = Run(settings, sink=self._sink)
+        self._pages: MemoryObjectReceiveStream[list[Finding]] | None = None
         self._failure: HarvesterError | None = None
         self._group: TaskGroup | None = None
-        self._page: list[Finding] = []
+        self._page: deque[Finding] = deque()
 
     @property
     def summary(self) -> Summary:
@@ -126,8 +138,10 @@ class Sweep:
 
     async def __aenter__(self) -> Self:
         """Begin to sweep."""
+        # A page ready beside the one being consumed; more would only be memory.
+        self._sink.pages, self._pages = anyio.create_memory_object_stream[list[Finding]](1)
         self._group = await anyio.create_task_group().__aenter__()
-        self._group.start_soon(self._perform)
+        self._group.start_soon(self._perform, self._sink.pages)
         return self
 
     async def __aexit__(
@@ -137,15 +151,16 @@ class Sweep:
         trace: TracebackType | None,
     ) -> bool | None:
         """Stop what is under way, and wait until nothing of it is left."""
-        self._receive.close()
         group, self._group = self._group, None
-        if group is None:
+        pages, self._pages = self._pages, None
+        if group is None or pages is None:
             return None
         self._run.stop("the caller")
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            return await group.__aexit__(kind, error, trace)
-        # Any other error of the block passes as it is, not wrapped in a group.
-        await group.__aexit__(None, None, None)
+        with pages:  # closed last: those who wait to send must be cancelled, not refused
+            if isinstance(error, anyio.get_cancelled_exc_class()):
+                return await group.__aexit__(kind, error, trace)
+            # Any other error of the block passes as it is, not wrapped in a group.
+            await group.__aexit__(None, None, None)
         return None
 
     def __aiter__(self) -> AsyncIterator[Finding]:
@@ -160,17 +175,19 @@ class Sweep:
         """
         while not self._page:
             try:
-                self._page = await self._receive.receive()
+                page = await self._pages.receive() if self._pages else None
             except (anyio.EndOfStream, anyio.ClosedResourceError):
+                page = None
+            if page is None:
                 failure, self._failure = self._failure, None
                 if failure is not None:
-                    raise failure from None
-                raise StopAsyncIteration from None
-            self._page.reverse()
-        return self._page.pop()
+                    raise failure
+                raise StopAsyncIteration
+            self._page.extend(page)  # several tasks may iterate: another one may have filled it
+        return self._page.popleft()
 
-    async def _perform(self) -> None:
-        with self._send:
+    async def _perform(self, pages: MemoryObjectSendStream[list[Finding]]) -> None:
+        with pages:
             try:
                 await self._run.perform()
             except HarvesterError as error:
@@ -178,20 +195,11 @@ class Sweep:
 
 
 class _IteratorSink(StreamSink):
-    def __init__(self, pages: MemoryObjectSendStream[list[Finding]]) -> None:
-        super().__init__()
-        self._pages = pages
+    pages: MemoryObjectSendStream[list[Finding]]
 
-    async def send(self, findings: list[Finding], lines: bytes) -> None:
+    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
         del lines
-        await self._pages.send(findings)
-
-
-def _pages() -> tuple[
-    MemoryObjectSendStream[list[Finding]], MemoryObjectReceiveStream[list[Finding]]
-]:
-    # A page ready beside the one being consumed; more would only be memory.
-    return anyio.create_memory_object_stream(1)
+        await self.pages.send(findings)
 
 
 def open_sweep(settings: Settings) -> Sweep:
@@ -205,7 +213,9 @@ def open_sweep(settings: Settings) -> Sweep:
     ```
 
     The settings' output is not used; reading goes on only as fast as findings are taken.
-    Leaving the loop or the block early stops the sweep and leaves nothing behind.
+    Leaving the loop or the block early stops the sweep and leaves nothing behind. Where the
+    block stands in an async generator, close that one (`contextlib.aclosing`): one that is
+    merely dropped is finished by the event loop, in another task, as with any task group.
 
     Raises:
         SettingsError: the settings contradict each other or hold wrong values.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -88,7 +89,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as plain dicts, lists and numbers."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
+        return {**plain, "problems": list(plain["problems"])}
 
     def as_json(self) -> bytes:
         """Return the summary as JSON, indented, ending in a newline."""
@@ -186,6 +187,8 @@ def write_summary(summary: Summary, path: str) -> None:
         part.replace(target)
         sync_folder(target.parent)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise cannot_write(target, error) from error
 
 

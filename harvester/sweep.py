@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,34 +13,29 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from harvester.aws.accounts import Accounts
 from harvester.aws.clients import Clients
 from harvester.aws.credentials import Credentials, OwnCredentials
-from harvester.aws.findings import PageSizes, fetch_page
+from harvester.aws.findings import PageSizes
 from harvester.aws.listings import list_pipelines
 from harvester.aws.regions import choose_regions
 from harvester.clock import Clock
 from harvester.concurrency import each, plain_errors
 from harvester.errors import (
-    ChainError,
-    DamagedAnswerError,
     HarvesterError,
     OutputError,
     SettingsError,
-    TokenRefusedError,
 )
-from harvester.model import Account, Caller, Outcome, Page, Query, Stage, Target
+from harvester.memory import RateMemory
+from harvester.model import Account, Caller, Outcome, Query, Stage, Target
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
-from harvester.paging.pager import Pager
 from harvester.paging.planner import match_pipelines, plan_queries
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
+from harvester.reader import TargetReader
 from harvester.settings import Settings
 from harvester.tally import Tally, code_of, message_of
 
 _ACCOUNTS_AT_ONCE = 16
-_QUERIES_AT_ONCE = 8  # of one target; its pacer bounds how often they may ask
-
-# These end one query; the other queries of the same target may still be read.
-_OF_ONE_QUERY = (ChainError, DamagedAnswerError, TokenRefusedError)
+_log = logging.getLogger("harvester")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,9 @@ class Visit:
 
 
 @asynccontextmanager
-async def open_journey(settings: Settings, tally: Tally, clock: Clock) -> AsyncIterator[Journey]:
+async def open_journey(
+    settings: Settings, tally: Tally, clock: Clock, memory: RateMemory | None = None
+) -> AsyncIterator[Journey]:
     """Yield a journey whose clients are closed when the block ends.
 
     Raises:
@@ -64,23 +62,29 @@ async def open_journey(settings: Settings, tally: Tally, clock: Clock) -> AsyncI
         max_connections=limits.max_concurrency,
     ) as clients:
         slots = FairSlots(limits.max_concurrency)
-        exchange = Exchange(clients, slots, tally, clock, RetryPolicy())
+        exchange = Exchange(clients, slots, tally, clock, RetryPolicy(throttle_cap=0.0))
         home = _home_region(settings, clients.configured_region)
         accounts = Accounts(settings.accounts, exchange, OwnCredentials(aws.profile), home)
-        yield Journey(settings, exchange, accounts, home)
+        yield Journey(settings, exchange, accounts, home, memory or RateMemory())
 
 
 class Journey:
     """One sweep, or the plan of one."""
 
     def __init__(
-        self, settings: Settings, exchange: Exchange, accounts: Accounts, home: str
+        self,
+        settings: Settings,
+        exchange: Exchange,
+        accounts: Accounts,
+        home: str,
+        memory: RateMemory,
     ) -> None:
         self._settings = settings
         self._exchange = exchange
         self._tally = exchange.tally
         self._accounts = accounts
         self._home = home
+        self._memory = memory
         self._sizes = PageSizes(settings.findings.page_size)
 
     async def sweep(self, sink: Sink) -> None:
@@ -92,7 +96,9 @@ class Journey:
         """
 
         async def read(channel: Channel, target: Target) -> None:
-            await self._read(await self._queries(channel, target), channel, sink)
+            queries = await self._queries(channel, target)
+            split = self._settings.findings.split
+            await TargetReader(channel, self._sizes, sink, self._tally, split).read(target, queries)
 
         await self._visit_targets(read)
 
@@ -167,42 +173,30 @@ class Journey:
             visit.credentials,
             account=target.account,
             max_rate=self._settings.limits.max_rate,
+            start=self._memory.recall(target),
         )
         failure: HarvesterError | None = None
         self._tally.begun(target)
         try:
-            async with plain_errors():
-                await do(channel, target)
+            await do(channel, target)
         except OutputError:
             raise  # not this target's fault: no target can go on
         except HarvesterError as error:
             failure = error
+        except Exception as error:  # noqa: BLE001  # see the comment
+            # A defect of ours, and still no reason to give up the other targets.
+            _log.exception("%s: a defect of harvester, please report it", target)
+            failure = HarvesterError(f"a defect of harvester: {type(error).__name__}")
+        self._memory.learn(target, channel.pacer.learned)
         self._tally.finish(target, failure)
 
     async def _queries(self, channel: Channel, target: Target) -> tuple[Query, ...]:
         chosen = self._settings.findings
         pipelines = None
         if chosen.pipelines:
-            found = await list_pipelines(channel, target.account)
+            found = await list_pipelines(channel)
             pipelines = match_pipelines(chosen.pipelines, found)
         return plan_queries(target, chosen.filters, pipelines)
-
-    async def _read(self, queries: Sequence[Query], channel: Channel, sink: Sink) -> None:
-        failures: list[HarvesterError] = []
-
-        async def read(query: Query) -> None:
-            async def fetch(token: str | None) -> Page:
-                return await fetch_page(channel, self._sizes, query, token)
-
-            try:
-                await Pager(query, fetch, sink, self._tally).read()
-                await sink.finished(query)
-            except _OF_ONE_QUERY as error:
-                failures.append(error)
-
-        await each(queries, _QUERIES_AT_ONCE, read)
-        if failures:
-            raise failures[0]
 
 
 def _home_region(settings: Settings, configured: str | None) -> str:

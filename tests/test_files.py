@@ -82,10 +82,10 @@ async def _sweep_in_random_order(sink: Sink, seed: int, *, pages: int = 4) -> No
             query, numbers = waiting[place]
             number = next(numbers, None)
             if number is None:
-                await sink.finished(query)
+                await sink.finished(query.target)
                 waiting.pop(place)
             elif rng.random() < 0.15:
-                await sink.restart(query)
+                await sink.replace([query], query)
                 waiting[place] = (query, iter(range(pages)))
             else:
                 await sink.write(query, _page(query, number))

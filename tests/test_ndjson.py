@@ -145,12 +145,13 @@ def test_deep_nesting_is_kept_or_refused(depth: int, leaf: str) -> None:
     body = f'{{"findings": [{{"a": {"[" * depth}{leaf}{"]" * depth}}}]}}'.encode()
     try:
         (finding,) = decode_page(body, account="1", region="r").findings
+        line = encode_line(finding)
     except DamagedAnswerError:
         assert depth > 500
         return
     text = '"NaN"' if leaf == "NaN" else leaf
 
-    assert encode_line(finding) == f'{{"a":{"[" * depth}{text}{"]" * depth}}}\n'.encode()
+    assert line == f'{{"a":{"[" * depth}{text}{"]" * depth}}}\n'.encode()
 
 
 def test_no_findings_are_no_bytes() -> None:

@@ -54,8 +54,8 @@ class Sink:
         self.findings += findings
         self.pages += 1
 
-    async def restart(self, query: Query) -> None:
-        assert query.target == TARGET
+    async def replace(self, queries: Sequence[Query], by: Query) -> None:
+        assert list(queries) == [by]
         self.findings.clear()
         self.restarts += 1
 

@@ -236,9 +236,9 @@ class Collected(StreamSink):
         super().__init__()
         self.pages: list[int] = []
 
-    async def send(self, findings: list[Finding], lines: bytes) -> None:
-        assert lines == encode_lines(findings)
-        self.pages.append(findings[0]["n"])
+    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
+        assert b"".join(lines) == encode_lines(findings)
+        self.pages += [finding["n"] for finding in findings]
 
 
 @pytest.mark.parametrize(
@@ -248,9 +248,9 @@ class Collected(StreamSink):
         ([[1, 2], [1, 2, 3]], [1, 2, 3]),
         ([[1, 2], [1, 2]], [1, 2]),
         ([[1, 2, 3], [1], [1, 2, 3, 4]], [1, 2, 3, 4]),
-        ([[1, 2, 3], [1, 9, 3, 4]], [1, 2, 3, 9, 3, 4]),
-        ([[1, 2, 3], [9, 1, 2, 3]], [1, 2, 3, 9, 1, 2, 3]),
-        ([[1, 2, 3], [1, 9], [1, 9, 3]], [1, 2, 3, 9, 3]),
+        ([[1, 2, 3], [1, 9, 3, 4]], [1, 2, 3, 9, 4]),
+        ([[1, 2, 3], [9, 3, 1, 2]], [1, 2, 3, 9]),
+        ([[1, 2, 3], [1, 9], [1, 9, 3]], [1, 2, 3, 9]),
         ([[1, 1, 1], [1, 1, 1, 1]], [1, 1, 1, 1]),
         ([[], [1]], [1]),
         ([[1], [], [1, 2]], [1, 2]),
@@ -263,10 +263,10 @@ async def test_after_starting_over_a_stream_sends_what_is_new(
     await sink.write(other, [{"n": 0}])
     for number, pages in enumerate(reads):
         if number:
-            await sink.restart(_QUERY)
+            await sink.replace([_QUERY], _QUERY)
         for page in pages:
             await sink.write(_QUERY, [{"n": page}])
-    await sink.finished(_QUERY)
+    await sink.finished(_QUERY.target)
     await sink.write(other, [{"n": 0}])
 
     assert sink.pages == [0, *sent, 0]
@@ -276,6 +276,6 @@ async def test_a_finished_query_is_forgotten() -> None:
     sink = Collected()
     for _ in range(2):
         await sink.write(_QUERY, [{"n": 1}])
-        await sink.finished(_QUERY)
+        await sink.finished(_QUERY.target)
 
     assert sink.pages == [1, 1]

@@ -162,6 +162,10 @@ def _session(answer: dict[str, Any]) -> Session:
 
 
 def _account(item: dict[str, Any]) -> Account:
+    if not isinstance(item.get("Id"), str):
+        raise DamagedAnswerError(
+            "DamagedAnswer", "an account without an id", operation="ListAccounts"
+        )
     # `Status` is being replaced by `State`; an account with neither is not left out.
     state = item.get("State") or item.get("Status") or "ACTIVE"
     return Account(item["Id"], item.get("Name"), active=state == "ACTIVE")

@@ -40,14 +40,17 @@ def decode_page(body: bytes, *, account: str, region: str) -> Page:
 def decode_list(
     body: bytes, key: str, *, operation: str, account: str, region: str
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the objects under `key` and the next token of a listing's body."""
+    """Return the objects under `key` and the next token of a listing's body.
+
+    Only an absent token ends a chain; an empty text is no token, and so the answer is damaged.
+    """
     answer = _decode(body)
     items = answer.get(key) if isinstance(answer, dict) else None
     token = answer.get("nextToken") if isinstance(answer, dict) else None
     if (
         not isinstance(items, list)
         or not all(isinstance(item, dict) for item in items)
-        or not (token is None or isinstance(token, str))
+        or not (token is None or (isinstance(token, str) and token))
     ):
         raise DamagedAnswerError(
             "DamagedAnswer",
@@ -57,7 +60,7 @@ def decode_list(
             region=region,
             status=200,
         )
-    return items, token or None
+    return items, token
 
 
 def _decode(body: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,9 +12,11 @@ import anyio
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession
+from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
-from harvester.aws.faults import translate
+from harvester.aws.faults import error_answer, translate
+from harvester.aws.lean import Model
 from harvester.errors import SettingsError
 from harvester.text import printable
 
@@ -22,6 +25,7 @@ CALL_SECONDS = 30.0
 would not stop a body that drips."""
 
 _CONNECT_SECONDS = 10.0
+_NOT_GOOD = 300
 _signer: ContextVar[AioCredentials] = ContextVar("signer")
 
 
@@ -40,6 +44,7 @@ class Clients:
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=CALL_SECONDS,
         )
+        self._models: dict[tuple[str, str], Model] = {}
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = anyio.Lock()
         self._stack = AsyncExitStack()
@@ -86,8 +91,11 @@ class Clients:
         try:
             with anyio.fail_after(CALL_SECONDS):
                 client = await self._client(service, region)
-                answer = await getattr(client, operation)(**parameters)
-        except (ClientError, BotoCoreError, OSError, ValueError) as error:
+                if service == "imagebuilder":
+                    return await self._image_builder(client, region, operation, parameters)
+                return await getattr(client, operation)(**parameters)
+        except Exception as error:  # noqa: BLE001  # see the comment
+            # All of them: what the SDK's parsers raise on garbage has no common base.
             raise translate(
                 error,
                 operation=operation_name(operation),
@@ -97,7 +105,16 @@ class Clients:
             ) from None  # the SDK's error may hold what was redacted from ours
         finally:
             _signer.reset(mark)
-        return answer["raw"] if service == "imagebuilder" else answer
+
+    async def _image_builder(
+        self, client: Any, region: str, operation: str, parameters: dict[str, Any]
+    ) -> bytes:
+        model = self._models.get((region, operation))
+        if model is not None:
+            return await _send(client, model.request(parameters, _signer.get()), operation)
+        answer = await getattr(client, operation)(**parameters)
+        raw: bytes = answer["raw"]
+        return raw
 
     async def _client(self, service: str, region: str) -> Any:
         key = (service, region)
@@ -122,7 +139,25 @@ class Clients:
         client.meta.events.register("before-sign", _sign_as_asked)
         if service == "imagebuilder":
             client.meta.events.register("before-parse", _keep_raw)
+            client.meta.events.register("before-send", partial(self._learn, region))
         return client
+
+    def _learn(self, region: str, request: Any, event_name: str, **_: Any) -> None:
+        """Keep the SDK's request as the model of those to come."""
+        model = Model.of(request)
+        if model is not None:
+            self._models[region, xform_name(event_name.rpartition(".")[2])] = model
+
+
+async def _send(client: Any, request: Any, operation: str) -> bytes:
+    """Send a request through a client's own connections, and return the body of its answer."""
+    response = await client._endpoint.http_session.send(request)  # noqa: SLF001  # see lean.py
+    body: bytes = await response.content
+    if response.status_code >= _NOT_GOOD:
+        raise ClientError(
+            error_answer(response.status_code, response.headers, body), operation_name(operation)
+        )
+    return body
 
 
 def operation_name(method: str) -> str:
@@ -139,6 +174,6 @@ def _keep_raw(
 ) -> None:
     # The SDK's parser takes garbage for an empty answer and drops fields that it does not
     # know, so a good answer's body goes past it. Errors are left to it.
-    if response_dict["status_code"] < 300:  # noqa: PLR2004
+    if response_dict["status_code"] < _NOT_GOOD:
         customized_response_dict["raw"] = response_dict["body"]
         response_dict["body"] = b"{}"

@@ -10,7 +10,7 @@ from typing import Protocol
 import anyio
 from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from harvester.errors import StartError
 from harvester.text import printable
@@ -110,7 +110,8 @@ class OwnCredentials:
                         "or run where a role is attached",
                     )
                 frozen = await self._source.get_frozen_credentials()
-            except BotoCoreError as error:
+            except (BotoCoreError, ClientError, OSError, ValueError, KeyError) as error:
+                # Profiles may run programs, read files and assume roles: all of it can fail.
                 raise StartError(
                     f"no AWS credentials: {printable(str(error))}",
                     hint="check --profile, AWS_PROFILE and the files in ~/.aws",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
@@ -91,7 +93,8 @@ def _read(error: BaseException) -> tuple[type[errors.ServiceError], str, str, in
         return _read_answer(error.response)
     if isinstance(error, TimeoutError | sdk.ReadTimeoutError | sdk.ConnectTimeoutError):
         return errors.TransientError, "Timeout", "no whole answer arrived in time", None
-    if isinstance(error, ResponseParserError):
+    if isinstance(error, ResponseParserError | LookupError | TypeError | AttributeError):
+        # The SDK's parsers stumble over garbage in many ways.
         return errors.DamagedAnswerError, "DamagedAnswer", "the body is not what the API says", None
     if isinstance(error, sdk.ConnectionClosedError | sdk.IncompleteReadError):
         return errors.TransientError, "ConnectionClosed", "the answer was cut off", None
@@ -110,6 +113,23 @@ def _read_answer(
     if code in _SIGNATURE_CODES:
         message = "the service computed another signature: the secret key is not the right one"
     return classify(code, status), code, message, status
+
+
+def error_answer(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """Return an error of the rest-json protocol as the SDK's parser would."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        found = None
+    found = found if isinstance(found, dict) else {}
+    code = headers.get("x-amzn-errortype") or found.get("code") or found.get("__type") or ""
+    # `namespace#Code:documentation`
+    code = str(code).partition(":")[0].rpartition("#")[2]
+    message = found.get("message") or found.get("Message") or ""
+    return {
+        "Error": {"Code": code, "Message": str(message)},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
 
 
 def _network_code(error: BaseException) -> str:

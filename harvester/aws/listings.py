@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from harvester.aws.bodies import decode_list
 from harvester.aws.clients import operation_name
+from harvester.concurrency import each
 from harvester.errors import ChainError, DamagedAnswerError
 from harvester.paging.channel import Channel
 
+_LISTINGS_AT_ONCE = 8
 Listed = tuple[list[dict[str, Any]], str | None]
 
 
-async def list_pipelines(channel: Channel, account: str) -> list[dict[str, Any]]:
+async def list_pipelines(channel: Channel) -> list[dict[str, Any]]:
     """Return the image pipelines of the channel's account and region, as the API names them."""
-    read = partial(
-        decode_list,
-        key="imagePipelineList",
-        operation="ListImagePipelines",
-        account=account,
-        region=channel.region,
-    )
-    return await _list_all(channel, "list_image_pipelines", {"maxResults": 25}, read, "nextToken")
+    return await _list_raw(channel, "list_image_pipelines", "imagePipelineList", {"maxResults": 25})
 
 
 async def list_parsed(
@@ -39,16 +34,80 @@ async def list_parsed(
             )
         return answer[key], answer.get("NextToken")
 
-    return await _list_all(channel, operation, parameters or {}, read, "NextToken")
+    return await list_all(channel, operation, parameters or {}, read, "NextToken")
 
 
-async def _list_all(
+async def _list_raw(
+    channel: Channel, operation: str, key: str, parameters: dict[str, Any]
+) -> list[dict[str, Any]]:
+    read = partial(
+        decode_list,
+        key=key,
+        operation=operation_name(operation),
+        account=channel.account or "",
+        region=channel.region,
+    )
+    return await list_all(channel, operation, parameters, read, "nextToken")
+
+
+async def list_image_versions(channel: Channel) -> list[str]:
+    """Return the ARNs of the versions of the account's own images in the region."""
+    parameters = {"owner": "Self", "maxResults": 25}
+    found = await _list_raw(channel, "list_images", "imageVersionList", parameters)
+    return _arns(found)
+
+
+async def list_builds(channel: Channel, versions: Sequence[str]) -> list[str]:
+    """Return the ARNs of all builds of some image versions; a call for each version."""
+    found: list[str] = []
+
+    async def add(version: str) -> None:
+        parameters = {"imageVersionArn": version, "maxResults": 25}
+        found.extend(
+            _arns(
+                await _list_raw(
+                    channel, "list_image_build_versions", "imageSummaryList", parameters
+                )
+            )
+        )
+
+    await each(versions, _LISTINGS_AT_ONCE, add)
+    return sorted(set(found))
+
+
+async def list_pipeline_builds(channel: Channel, pipelines: Sequence[str]) -> list[str]:
+    """Return the ARNs of all builds that some pipelines made; a call for each pipeline."""
+    found: list[str] = []
+
+    async def add(pipeline: str) -> None:
+        parameters = {"imagePipelineArn": pipeline, "maxResults": 25}
+        found.extend(
+            _arns(
+                await _list_raw(
+                    channel, "list_image_pipeline_images", "imageSummaryList", parameters
+                )
+            )
+        )
+
+    await each(pipelines, _LISTINGS_AT_ONCE, add)
+    return sorted(set(found))
+
+
+def _arns(items: Sequence[dict[str, Any]]) -> list[str]:
+    return [arn for item in items if isinstance(arn := item.get("arn"), str)]
+
+
+async def list_all(
     channel: Channel,
     operation: str,
     parameters: dict[str, Any],
     read: Callable[[Any], Listed],
     token_name: str,
 ) -> list[dict[str, Any]]:
+    """Return all items of a listing, page by page, each read by `read`.
+
+    Raises a `ServiceError` where a page cannot be had, `ChainError` where the pages go round.
+    """
     items: list[dict[str, Any]] = []
     seen: set[str] = set()
     token: str | None = None

@@ -6,7 +6,7 @@ import gzip
 import os
 import re
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -85,11 +85,13 @@ class FileSink:
         self._end += len(lines)
         await anyio.lowlevel.checkpoint()
 
-    async def restart(self, query: Query) -> None:
-        """Drop what was written for a query."""
-        self._places.pop(query, None)
+    async def replace(self, queries: Sequence[Query], by: Query) -> None:
+        """Drop what was written for some queries."""
+        del by
+        for query in queries:
+            self._places.pop(query, None)
 
-    async def finished(self, query: Query) -> None:
+    async def finished(self, target: Target) -> None:
         """Nothing to do: places are kept until the end."""
 
     async def publish(self, complete: Collection[Target]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import orjson
 
+from harvester.errors import DamagedAnswerError
 from harvester.model import Finding
 
 
@@ -20,9 +21,19 @@ def encode_line(finding: Finding) -> bytes:
 
     Integers beyond 64 bits and lone surrogates, which orjson refuses, go the standard
     library's way: ASCII only, the surrogates escaped as they came.
+
+    Raises:
+        DamagedAnswerError: it is nested hundreds of levels deep, as no finding is.
     """
     try:
         return orjson.dumps(finding, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:
-        text = json.dumps(finding, allow_nan=False, separators=(",", ":"))
+        try:
+            text = json.dumps(finding, allow_nan=False, separators=(",", ":"))
+        except RecursionError:
+            raise DamagedAnswerError(
+                "DamagedAnswer",
+                "a finding is nested too deep to be written",
+                operation="ListImageScanFindings",
+            ) from None
         return text.encode("ascii") + b"\n"

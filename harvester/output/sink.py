@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from hashlib import blake2b
+from array import array
+from collections import Counter
+from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from harvester.model import Finding, Query, Target
-from harvester.output.ndjson import encode_lines
+from harvester.output.ndjson import encode_line
 
 
 class Sink(Protocol):
@@ -31,12 +32,12 @@ class Sink(Protocol):
         """Take the findings of one page; returns when there is room for more."""
         ...
 
-    async def restart(self, query: Query) -> None:
-        """Withdraw what was written for a query: it is read again from its start."""
+    async def replace(self, queries: Sequence[Query], by: Query) -> None:
+        """Withdraw what was written for some queries: `by` reads all of it (again)."""
         ...
 
-    async def finished(self, query: Query) -> None:
-        """Note that no more of a query will come."""
+    async def finished(self, target: Target) -> None:
+        """Note that no more of a target will come."""
         ...
 
     async def publish(self, complete: Collection[Target]) -> None:
@@ -44,47 +45,18 @@ class Sink(Protocol):
         ...
 
 
-class Replay:
-    """What a stream needs when a query starts over: it cannot withdraw what it has sent.
+class StreamSink:
+    """The base of destinations that pass pages on at once, and cannot withdraw them.
 
-    Each page sent is remembered by its digest until its query is finished. After a restart,
-    pages that come again in the same order are recognized and not sent twice; from the first
-    one that differs, everything is sent, so nothing is lost, though lines may repeat.
+    The hashes of a target's lines are kept (8 bytes each) until it is finished. When a query
+    is read again, or others in its place, lines that were passed on already are recognized,
+    in whatever order they come, and not passed on twice. A finding that changed meanwhile is
+    another line, and so it is passed on: nothing is lost.
     """
 
     def __init__(self) -> None:
-        self._sent: dict[Query, list[bytes]] = {}
-        self._again: dict[Query, int] = {}
-
-    def is_new(self, query: Query, lines: bytes) -> bool:
-        """Return whether this page must be sent, and remember that it is."""
-        digest = blake2b(lines, digest_size=16).digest()
-        sent = self._sent.setdefault(query, [])
-        position = self._again.get(query)
-        if position is not None:
-            if position < len(sent) and sent[position] == digest:
-                self._again[query] = position + 1
-                return False
-            del self._again[query]
-            del sent[position:]
-        sent.append(digest)
-        return True
-
-    def restart(self, query: Query) -> None:
-        """Note that a query begins again."""
-        self._again[query] = 0
-
-    def finished(self, query: Query) -> None:
-        """Forget a query."""
-        self._sent.pop(query, None)
-        self._again.pop(query, None)
-
-
-class StreamSink:
-    """The base of destinations that pass pages on at once."""
-
-    def __init__(self) -> None:
-        self._replay = Replay()
+        self._sent: dict[Query, array[int]] = {}
+        self._again: dict[Query, Counter[int]] = {}
 
     async def __aenter__(self) -> Self:
         """Nothing to take hold of."""
@@ -99,22 +71,43 @@ class StreamSink:
         """Nothing to let go of."""
 
     async def write(self, query: Query, findings: list[Finding]) -> None:
-        """Pass a page on, unless it was before its query started over."""
-        lines = encode_lines(findings)
-        if self._replay.is_new(query, lines):
+        """Pass on those findings of a page that were not passed on before."""
+        lines = [encode_line(finding) for finding in findings]
+        again = self._again.get(query)
+        if again is not None:
+            new = [index for index, line in enumerate(lines) if not _take(again, hash(line))]
+            lines = [lines[index] for index in new]
+            findings = [findings[index] for index in new]
+        self._sent.setdefault(query, array("q")).extend(map(hash, lines))
+        if findings:
             await self.send(findings, lines)
 
-    async def send(self, findings: list[Finding], lines: bytes) -> None:
-        """Pass on the findings of a page, or the lines that they make."""
+    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
+        """Pass on findings, or the lines that they make."""
         raise NotImplementedError
 
-    async def restart(self, query: Query) -> None:
-        """Note that a query begins again."""
-        self._replay.restart(query)
+    async def replace(self, queries: Sequence[Query], by: Query) -> None:
+        """Remember what was passed on for the queries, so that `by` does not repeat it."""
+        sent = array("q")
+        for query in queries:
+            sent.extend(self._sent.pop(query, ()))
+            self._again.pop(query, None)
+        self._sent[by] = sent
+        self._again[by] = Counter(sent)
 
-    async def finished(self, query: Query) -> None:
-        """Forget a query."""
-        self._replay.finished(query)
+    async def finished(self, target: Target) -> None:
+        """Forget a target."""
+        for query in [query for query in self._sent if query.target == target]:
+            del self._sent[query]
+            self._again.pop(query, None)
 
     async def publish(self, complete: Collection[Target]) -> None:
         """Nothing to do: everything was passed on when it came."""
+
+
+def _take(bag: Counter[int], item: int) -> bool:
+    """Take an item out of a bag; return whether it was there."""
+    if bag[item] <= 0:
+        return False
+    bag[item] -= 1
+    return True

@@ -45,13 +45,16 @@ class StdoutSink(StreamSink):
             raise OutputError(f"standard output cannot be used: {error.strerror}") from error
         self._may_block = not stat.S_ISREG(mode)
         self._terminal = os.isatty(descriptor)
+        self._writing = anyio.Lock()
 
-    async def send(self, findings: list[Finding], lines: bytes) -> None:
+    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
         """Write the lines, all of them."""
         del findings
-        if self._terminal:
-            lines = harmless(lines)
-        rest = memoryview(lines)
+        data = b"".join(lines)
+        async with self._writing:  # pages of other queries must not come in between
+            await self._write(memoryview(harmless(data) if self._terminal else data))
+
+    async def _write(self, rest: memoryview) -> None:
         while rest:
             chunk = rest[:_CHUNK] if self._may_block else rest
             if self._may_block and not self._ready():

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from harvester.errors import OutputBusyError, OutputError
@@ -36,10 +37,9 @@ class Workspace:
             make_private(self.folder.parent)
             while not self._try_lock():
                 pass  # the run before us removed the folder between our open and our lock
-            for leftover in self.folder.iterdir():
-                if leftover.name != "lock":
-                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            self._clear()
         except OSError as error:
+            self._let_go()
             raise cannot_write(self.folder, error) from error
 
     def create(self, name: str) -> int:
@@ -50,13 +50,29 @@ class Workspace:
     def close(self) -> None:
         """Remove the folder and let go of the lock."""
         if self._lock is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):
+                self._clear()
+                # Last, and not the folder with all in it: the next run may be in it already.
+                (self.folder / "lock").unlink()
+                self.folder.rmdir()
+            self._let_go()
+
+    def _clear(self) -> None:
+        for leftover in self.folder.iterdir():
+            if leftover.name != "lock":
+                _remove(leftover)
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def _try_lock(self) -> bool:
-        make_private(self.folder)
-        found = self.folder.lstat()
+        try:
+            make_private(self.folder)
+            found = self.folder.lstat()
+        except FileNotFoundError:  # removed under our feet by the run before us
+            return False
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise OutputError(f"{self.folder} is in the way: not a folder of this user")
         try:
@@ -80,6 +96,13 @@ class Workspace:
             return False
         self._lock = lock
         return True
+
+
+def _remove(leftover: Path) -> None:
+    if leftover.is_dir() and not leftover.is_symlink():
+        shutil.rmtree(leftover)
+    else:
+        leftover.unlink()
 
 
 def make_private(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from harvester.clock import Clock
@@ -63,9 +63,10 @@ class Exchange:
         *,
         account: str | None = None,
         max_rate: float | None = None,
+        start: float | None = None,
     ) -> Channel:
-        """Return a new channel with a pacer of its own."""
-        pacer = Pacer(max_rate, self.clock)
+        """Return a new channel with a pacer of its own: see `Pacer`."""
+        pacer = Pacer(self.clock, max_rate=max_rate, start=start)
         return Channel(self, service, region, credentials, pacer, account)
 
 
@@ -80,9 +81,10 @@ class Channel:
     pacer: Pacer
     account: str | None = None
 
-    def signed_by(self, credentials: Keys) -> Channel:
-        """Return the same channel with other credentials."""
-        return replace(self, credentials=credentials)
+    @property
+    def width(self) -> float:
+        """How many calls the pace lets be in flight at a time, infinite while unknown."""
+        return self.pacer.width
 
     async def call(
         self,
@@ -110,6 +112,7 @@ class Channel:
         await self.pacer.turn()
         async with exchange.slots.slot((self.account, self.region)):
             exchange.tally.requests += 1
+            sent = self.exchange.clock.now()
             try:
                 answer = await exchange.wire.call(
                     self.service,
@@ -121,12 +124,17 @@ class Channel:
                 )
             except ThrottledError:
                 exchange.tally.throttled += 1
-                self.pacer.throttled()
+                self.pacer.throttled(sent)
                 raise
-            except ExpiredCredentialsError:
-                self.credentials.expire(signer)
+            except ServiceError as error:
+                # Whatever it was, it was let through: to the pace it is a success. A call that
+                # never arrived says nothing.
+                if error.status is not None:
+                    self.pacer.succeeded(sent)
+                if isinstance(error, ExpiredCredentialsError):
+                    self.credentials.expire(signer)
                 raise
-        self.pacer.succeeded()
+        self.pacer.succeeded(sent)
         return read(answer)
 
     def _note_retry(self, error: ServiceError) -> None:

@@ -1,55 +1,49 @@
-"""The pace of one target: evenly spaced under a cap, and a common pause after a throttle."""
+"""The pace of one target: waits for the moment that the learned rate allows."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+import anyio
 
 from harvester.clock import Clock
+from harvester.paging.rate import RateLearner
 
 
 class Pacer:
-    """Spaces the calls of one account and region; all of the target's queries share it.
+    """Spaces the calls of one account to one service in one region; all its queries share it.
 
     Args:
-        max_rate: calls a second, None for no cap.
         clock: the time to go by.
-        draw: uniform random numbers between two bounds, for the jitter of a pause.
+        max_rate: calls a second, None for no cap.
+        start: the rate that an earlier run learned.
     """
 
-    _PAUSE_SECONDS = 0.25
-    _PAUSE_CAP_SECONDS = 10.0
-
     def __init__(
-        self,
-        max_rate: float | None,
-        clock: Clock,
-        draw: Callable[[float, float], float] = random.uniform,
+        self, clock: Clock, *, max_rate: float | None = None, start: float | None = None
     ) -> None:
-        self._spacing = 1.0 / max_rate if max_rate else 0.0
         self._clock = clock
-        self._draw = draw
-        self._next = 0.0
-        self._throttles = 0
+        self._learner = RateLearner(max_rate=max_rate, start=start)
+        self._turns = anyio.Lock()
+
+    @property
+    def learned(self) -> float | None:
+        """The rate in calls a second, None before any throttle."""
+        return self._learner.learned
+
+    @property
+    def width(self) -> float:
+        """How many calls the rate lets be in flight at a time; infinite while it is unknown."""
+        return self._learner.width
 
     async def turn(self) -> None:
-        """Wait until the next call may be sent."""
-        while (wait := self._reserve()) > 0.0:
-            await self._clock.sleep(wait)
+        """Wait until the next call may be sent; those who wait are served in turn."""
+        async with self._turns:
+            while (wait := self._learner.reserve(self._clock.now())) > 0.0:
+                await self._clock.sleep(wait)
 
-    def throttled(self) -> None:
-        """Note a throttle: every query of the target pauses, the longer the more there are."""
-        self._throttles += 1
-        bound = min(self._PAUSE_CAP_SECONDS, self._PAUSE_SECONDS * 2.0 ** min(self._throttles, 16))
-        self._next = max(self._next, self._clock.now() + self._draw(bound / 2, bound))
+    def throttled(self, sent: float) -> None:
+        """Note that the call sent at `sent` was throttled just now."""
+        self._learner.throttled(self._clock.now(), sent)
 
-    def succeeded(self) -> None:
-        """Note a call that was not throttled."""
-        self._throttles = 0
-
-    def _reserve(self) -> float:
-        now = self._clock.now()
-        if self._next > now:
-            return self._next - now
-        self._next = now + self._spacing
-        return 0.0
+    def succeeded(self, sent: float) -> None:
+        """Note that the call sent at `sent` was let through."""
+        self._learner.succeeded(self._clock.now(), sent)

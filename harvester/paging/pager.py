@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
@@ -21,8 +21,8 @@ class PageSink(Protocol):
         """Take the findings of one page."""
         ...
 
-    async def restart(self, query: Query) -> None:
-        """Withdraw what was written for a query: it is read again from its start."""
+    async def replace(self, queries: Sequence[Query], by: Query) -> None:
+        """Withdraw what was written for some queries: `by` reads all of it (again)."""
         ...
 
 
@@ -51,6 +51,10 @@ class Pager:
             sense.
         sink: where the findings go.
         tally: where they are counted.
+
+    Attributes:
+        query: what it reads.
+        written: the findings handed to the sink, by severity.
     """
 
     def __init__(
@@ -61,40 +65,41 @@ class Pager:
         tally: Tally,
         limits: ChainLimits | None = None,
     ) -> None:
-        self._query = query
+        self.query = query
         self._fetch = fetch
         self._sink = sink
         self._tally = tally
         self._limits = limits or ChainLimits()
         self._seen: set[bytes] = set()
-        self._written: Counter[str] = Counter()
+        self.written: Counter[str] = Counter()
         self._restarts = 0
 
-    async def read(self) -> None:
+    async def first(self) -> Page:
+        """Return the first page, without writing it: `read` goes on from there."""
+        return await self._fetch(None)
+
+    async def read(self, first: Page | None = None) -> None:
         """Read the chain to its absent token.
 
         Raises:
             ServiceError: a page could not be had, or the chain (`ChainError`) has no end.
         """
-        token: str | None = None
-        empty = 0
+        page, empty = first or await self._fetch(None), 0
         while True:
-            try:
-                page = await self._ask(token)
-            except TokenRefusedError:
-                if token is None or self._restarts >= self._limits.restarts:
-                    raise
-                token, empty = None, 0
-                await self._start_over()
-                continue
             await self._write(page)
             if page.next_token is None:
                 return
             empty = 0 if page.findings else empty + 1
             self._guard(page.next_token, empty)
-            token = page.next_token
+            try:
+                page = await self._ask(page.next_token)
+            except TokenRefusedError:
+                if self._restarts >= self._limits.restarts:
+                    raise
+                await self._start_over()
+                page, empty = await self._fetch(None), 0
 
-    async def _ask(self, token: str | None) -> Page:
+    async def _ask(self, token: str) -> Page:
         page = await self._fetch_twice(token)
         for _ in range(self._limits.repeats - 1):
             if page.next_token is None or _digest(page.next_token) not in self._seen:
@@ -102,30 +107,28 @@ class Pager:
             page = await self._fetch_twice(token)
         return page
 
-    async def _fetch_twice(self, token: str | None) -> Page:
+    async def _fetch_twice(self, token: str) -> Page:
         try:
             return await self._fetch(token)
         except TokenRefusedError:
-            if token is None:
-                raise
             # Once may be a hiccup, and starting over is dear; twice, and the token is dead.
             return await self._fetch(token)
 
     async def _write(self, page: Page) -> None:
         findings = page.findings
-        if self._query.conditions:
-            findings = [item for item in findings if passes(item, self._query.conditions)]
+        if self.query.conditions:
+            findings = [item for item in findings if passes(item, self.query.conditions)]
         if findings:
-            await self._sink.write(self._query, findings)
-            self._written.update(severity_counts(findings))
-        self._tally.read(self._query.target, findings)
+            await self._sink.write(self.query, findings)
+            self.written.update(severity_counts(findings))
+        self._tally.read(self.query.target, findings)
 
     async def _start_over(self) -> None:
         self._restarts += 1
         self._seen.clear()
-        await self._sink.restart(self._query)
-        self._tally.take_back(self._query.target, self._written)
-        self._written.clear()
+        await self._sink.replace([self.query], self.query)
+        self._tally.take_back(self.query.target, self.written)
+        self.written.clear()
 
     def _guard(self, next_token: str, empty: int) -> None:
         digest = _digest(next_token)
@@ -136,10 +139,10 @@ class Pager:
         self._seen.add(digest)
 
     def _broken(self, code: str, message: str) -> ChainError:
-        target = self._query.target
+        target = self.query.target
         return ChainError(
             code,
-            f"{message} ({self._query})",
+            f"{message} ({self.query})",
             operation="ListImageScanFindings",
             account=target.account,
             region=target.region,

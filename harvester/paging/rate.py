@@ -46,6 +46,11 @@ class RateLearner:
         """The rate in calls a second, for a later run's `start`; None before any throttle."""
         return None if self._ramping else self._rate
 
+    @property
+    def width(self) -> float:
+        """How many calls the rate lets be in flight at a time; infinite while it is unknown."""
+        return math.inf if self._ramping else self._rate * self._round_trip
+
     def reserve(self, now: float) -> float:
         """Return 0.0 if a call may go now, or for how long (0.5 s at most) not to ask again."""
         if now < self._next:

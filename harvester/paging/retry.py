@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState
@@ -37,7 +37,8 @@ class RetryPolicy:
         renewals: how often one call's credentials may be called expired.
         throttle_seconds: time from the first throttle of a call to giving it up.
         base: the first wait lies between 0 and this; the bound doubles each time,
-        fault_cap, throttle_cap: up to one of these.
+        fault_cap, throttle_cap: up to one of these. A `throttle_cap` of 0 leaves the wait
+            after a throttle to a pacer, which knows more than one call does.
     """
 
     fault_attempts: int = 10
@@ -63,20 +64,24 @@ class _Course:
     renewals: int = 0
     throttled_since: float | None = None
     fault_seconds: float = 0.0
-    wait_bound: float = field(default=0.0)
+    wait_bound: float = 0.0
+    faulty: bool = False
 
     def retry(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        took, self.begun = self.clock.now() - self.begun, self.clock.now()
+        took = self.clock.now() - self.begun
+        self.faulty = False
         if isinstance(error, ThrottledError):
             self.throttles += 1
-            self.throttled_since = self.throttled_since or self.clock.now()
+            if self.throttled_since is None:
+                self.throttled_since = self.clock.now()
             self.wait_bound = self._bound(self.throttles, self.policy.throttle_cap)
         elif isinstance(error, ExpiredCredentialsError):
             self.renewals += 1
             self.wait_bound = 0.0
         elif isinstance(error, TransientError):
             self.faults += 1
+            self.faulty = True
             self.fault_seconds += took
             self.wait_bound = self._bound(self.faults, self.policy.fault_cap)
         else:
@@ -86,8 +91,8 @@ class _Course:
     def stop(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, ThrottledError):
-            since = self.throttled_since or 0.0
-            return self.clock.now() - since > self.policy.throttle_seconds
+            since = self.throttled_since
+            return since is not None and self.clock.now() - since > self.policy.throttle_seconds
         if isinstance(error, ExpiredCredentialsError):
             return self.renewals > self.policy.renewals
         unresolved = isinstance(error, UnreachableError) and error.code == "NameNotResolved"
@@ -95,7 +100,10 @@ class _Course:
         return self.faults >= attempts or self.fault_seconds > self.policy.fault_seconds
 
     def wait(self, _state: RetryCallState) -> float:
-        return self.draw(0.0, self.wait_bound)
+        wait = self.draw(0.0, self.wait_bound)
+        if self.faulty:
+            self.fault_seconds += wait
+        return wait
 
     def _bound(self, times: int, cap: float) -> float:
         return min(cap, self.policy.base * 2.0 ** min(times - 1, 30))

@@ -42,7 +42,8 @@ class _Stderr(logging.StreamHandler[TextIO]):
 def configure_logs(settings: LogSettings) -> None:
     """Send the logs of this process to stderr.
 
-    The SDK's loggers say nothing below warnings, at `trace` below info: never debug.
+    The SDK's loggers say nothing below errors, at `trace` below info: never debug. Its
+    warnings come with tracebacks of what is told in a line of our own.
     """
     as_json = settings.format == "json"
     stamp = "iso" if as_json else "%H:%M:%S"
@@ -68,7 +69,7 @@ def configure_logs(settings: LogSettings) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("harvester").setLevel(_LEVELS[settings.level])
     for name in _SDK:
-        level = logging.INFO if settings.level == "trace" else logging.WARNING
+        level = logging.INFO if settings.level == "trace" else logging.ERROR
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(True)
 

@@ -1,0 +1,66 @@
+"""The cuts that a target allows: asked of the service's listings and counts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from math import ceil
+from typing import Literal
+
+from harvester.aws.counts import VALUES_AT_ONCE, count_by
+from harvester.aws.listings import (
+    list_builds,
+    list_image_versions,
+    list_pipeline_builds,
+    list_pipelines,
+)
+from harvester.paging.channel import Channel
+from harvester.paging.splitter import Cut, affords_listing, by_severity
+
+Split = Literal["auto", "none", "severity", "pipeline", "image"]
+
+_PIPELINE = "imagePipelineArn"
+_IMAGE = "imageBuildVersionArn"
+
+
+async def possible_cuts(
+    channel: Channel, split: Split, counts: dict[str, int], page_size: int
+) -> AsyncIterator[Cut]:
+    """Yield the cuts of a target, those that cost the fewest calls to find first.
+
+    Args:
+        channel: asks for the target.
+        split: `auto` yields cuts of every kind, as long as finding them out is affordable;
+            another mode yields its own alone.
+        counts: what the service counts, with `all`.
+        page_size: findings a call.
+
+    Raises a `ServiceError` where a listing or count cannot be had.
+    """
+    if split in ("auto", "severity"):
+        yield by_severity(counts)
+    if split in ("auto", "pipeline"):
+        arns = [
+            arn for one in await list_pipelines(channel) if isinstance(arn := one.get("arn"), str)
+        ]
+        cut = await _cut(channel, _PIPELINE, arns, listing=1)
+        if split == "pipeline" and cut.findings < counts["all"]:
+            cut += await _outside(channel, arns)
+        yield cut
+    if split in ("auto", "image"):
+        versions = await list_image_versions(channel)
+        if split == "image" or affords_listing(len(versions), counts["all"], page_size):
+            builds = await list_builds(channel, versions)
+            yield await _cut(channel, _IMAGE, builds, listing=1 + len(versions))
+
+
+async def _outside(channel: Channel, pipelines: Sequence[str]) -> Cut:
+    """Return the cut of what lies outside any pipeline: by image, since no filter says so."""
+    versions = await list_image_versions(channel)
+    inside = set(await list_pipeline_builds(channel, pipelines))
+    builds = [arn for arn in await list_builds(channel, versions) if arn not in inside]
+    return await _cut(channel, _IMAGE, builds, listing=1 + len(versions) + len(pipelines))
+
+
+async def _cut(channel: Channel, name: str, values: Sequence[str], *, listing: int) -> Cut:
+    counts = await count_by(channel, name, values)
+    return Cut.by(name, counts, listing + ceil(len(values) / VALUES_AT_ONCE))

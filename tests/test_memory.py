@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+
+from harvester.memory import RateMemory, default_path
+from harvester.model import Target
+
+ONE = Target("111122223333", "eu-west-1")
+OTHER = Target("111122223333", "us-east-1")
+
+
+def test_a_rate_is_there_in_the_next_run(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "rates.json"
+    memory = RateMemory(path)
+    memory.load()
+    memory.learn(ONE, 4.25)
+    memory.learn(OTHER, None)
+    memory.save()
+    later = RateMemory(path)
+    later.load()
+    assert later.recall(ONE) == 4.25
+    assert later.recall(OTHER) is None
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in path.parent.iterdir()] == ["rates.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"version": 2, "rates": {}}',
+        b'{"version": 1, "rates": []}',
+        b'{"version": 1, "rates": {"111122223333/eu-west-1": [0, 99999999999]}}',
+        b'{"version": 1, "rates": {"111122223333/eu-west-1": [5.0]}}',
+        b'{"version": 1, "rates": {"111122223333/eu-west-1": [true, 99999999999]}}',
+        b'{"version": 1, "rates": {"111122223333/eu-west-1": [5.0, "now"]}}',
+    ],
+)
+def test_a_damaged_file_is_taken_for_nothing(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rates.json"
+    path.write_bytes(content)
+    memory = RateMemory(path)
+    memory.load()
+    assert memory.recall(ONE) is None
+
+
+def test_a_rate_is_forgotten_after_a_week(tmp_path: Path) -> None:
+    path = tmp_path / "rates.json"
+    old, new = time.time() - 8 * 86_400, time.time() - 6 * 86_400
+    rates = {str(ONE): [5.0, old], str(OTHER): [6.0, new]}
+    path.write_bytes(orjson.dumps({"version": 1, "rates": rates}))
+    memory = RateMemory(path)
+    memory.load()
+    assert memory.recall(ONE) is None
+    assert memory.recall(OTHER) == 6.0
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    memory = RateMemory(tmp_path / "file" / "rates.json")
+    memory.load()
+    memory.learn(ONE, 3.0)
+    memory.save()
+    assert memory.recall(ONE) == 3.0
+
+
+def test_it_lies_below_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert default_path() == Path("/somewhere/harvester/rates.json")
