@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+
+import anyio
 
 from harvester.aws.bodies import decode_page
 from harvester.errors import RefusedError
@@ -16,25 +20,51 @@ MOST_PER_PAGE = 100
 SURE_PER_PAGE = 25
 """What every model allows."""
 
+_FIRST_ANSWER_SECONDS = 2.0
+
 _VALIDATION_CODES = frozenset(
     {"InvalidRequestException", "ValidationException", "InvalidParameterValueException"}
 )
 
 
 class PageSizes:
-    """What each region grants: learned from its first refusal, shared by all accounts."""
+    """What each region grants: learned from its first answer, shared by all accounts."""
 
     def __init__(self, asked: int | None) -> None:
         self._asked = asked or MOST_PER_PAGE
         self._granted: dict[str, int] = {}
+        self._asking: dict[str, anyio.Event] = {}
 
     def of(self, region: str) -> int:
         """Return the page size to ask of a region."""
         return self._granted.get(region, self._asked)
 
-    def lower(self, region: str) -> None:
-        """Note that a region grants no more than every model allows."""
-        self._granted[region] = SURE_PER_PAGE
+    def learn(self, region: str, size: int) -> None:
+        """Note what a region grants."""
+        self._granted[region] = size
+
+    @asynccontextmanager
+    async def turn(self, region: str) -> AsyncIterator[None]:
+        """Hold the block back, for a moment, while another call finds out what is granted.
+
+        A wide sweep would otherwise have as many calls refused as it has in flight. Only for
+        a moment, since the first call may be of an account that is throttled for long.
+        """
+        if region in self._granted or self._asked <= SURE_PER_PAGE:
+            yield
+            return
+        asking = self._asking.get(region)
+        if asking is not None:
+            with anyio.move_on_after(_FIRST_ANSWER_SECONDS):
+                await asking.wait()
+            yield
+            return
+        asking = self._asking[region] = anyio.Event()
+        try:
+            yield
+        finally:
+            del self._asking[region]
+            asking.set()
 
 
 async def fetch_page(channel: Channel, sizes: PageSizes, query: Query, token: str | None) -> Page:
@@ -42,14 +72,17 @@ async def fetch_page(channel: Channel, sizes: PageSizes, query: Query, token: st
 
     Raises a `ServiceError` where it cannot be had.
     """
-    size = sizes.of(query.target.region)
-    try:
-        return await _list(channel, query, token, size)
-    except RefusedError as error:
-        if size <= SURE_PER_PAGE or error.code not in _VALIDATION_CODES:
-            raise
-    page = await _list(channel, query, token, SURE_PER_PAGE)
-    sizes.lower(query.target.region)
+    region = query.target.region
+    async with sizes.turn(region):
+        size = sizes.of(region)
+        try:
+            page = await _list(channel, query, token, size)
+        except RefusedError as error:
+            if size <= SURE_PER_PAGE or error.code not in _VALIDATION_CODES:
+                raise
+            size = SURE_PER_PAGE
+            page = await _list(channel, query, token, size)
+        sizes.learn(region, size)
     return page
 
 
