@@ -335,15 +335,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def report(error: Exception) -> int:
     """Print an expected failure, one clear line and a hint, and return its exit code."""
-    from harvester.errors import HarvesterError
+    from harvester.errors import HarvesterError, ServiceError
     from harvester.text import printable
 
     _say(f"harvester: {printable(str(error), 1000)}")
-    if isinstance(error, HarvesterError):
-        if error.hint:
-            _say(f"  hint: {printable(error.hint, 1000)}")
-        return error.exit_code
-    return 1
+    if not isinstance(error, HarvesterError):
+        return 1
+    hint = error.hint
+    if isinstance(error.__cause__, ServiceError):
+        from harvester.terminal.hints import hint_for_code
+
+        hint = hint_for_code(error.__cause__.code) or hint
+    if hint:
+        _say(f"  hint: {printable(hint, 1000)}")
+    return error.exit_code
 
 
 def _say(line: str) -> None:

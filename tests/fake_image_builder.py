@@ -32,6 +32,9 @@ class FakeImageBuilder:
         known = {str(one["imageBuildVersionArn"]) for one in findings}
         self._images = sorted(known) if images is None else list(images)
 
+    async def open(self, service: str, region: str) -> None:
+        """Nothing to make ready."""
+
     async def call(
         self,
         service: str,
@@ -76,7 +79,7 @@ class FakeImageBuilder:
             "imageBuildVersionArn": "imageAggregation",
             "imagePipelineArn": "imagePipelineAggregation",
         }[name]
-        by = Counter(one.get(name) for one in self.findings)
+        by = Counter(str(one.get(name)) for one in self.findings)
         return {
             "responses": [
                 {member: {name: value, "severityCounts": {"all": by[value]}}}

@@ -7,7 +7,6 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from fake_image_builder import FakeImageBuilder, Finding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +28,7 @@ from harvester.paging.splitter import (
 )
 from harvester.reader import TargetReader
 from harvester.tally import Tally
+from tests.fake_image_builder import FakeImageBuilder, Finding
 
 TARGET = Target("111122223333", "eu-west-1")
 SPLITS: tuple[Split, ...] = ("auto", "none", "severity", "pipeline", "image")
@@ -188,7 +188,8 @@ async def test_a_denied_listing_costs_speed_and_no_finding(split: Split, denied:
     off=st.integers(-30, 30),
     odd=st.booleans(),
 )
-def test_no_data_set_loses_or_doubles_a_finding(  # noqa: PLR0913
+def test_no_data_set_loses_or_doubles_a_finding(
+    *,
     count: int,
     seed: int,
     images: int,
@@ -196,7 +197,7 @@ def test_no_data_set_loses_or_doubles_a_finding(  # noqa: PLR0913
     split: Split,
     size: int,
     off: int,
-    odd: bool,  # noqa: FBT001
+    odd: bool,
 ) -> None:
     severities = ("HIGH", "LOW", None, "odd") if odd else ("CRITICAL", "MEDIUM", "UNTRIAGED")
     findings = make(count, severities=severities, images=images, outside=outside, seed=seed)

@@ -72,6 +72,13 @@ class Clients:
             raise SettingsError(f"aws.profile: {printable(str(error))}") from error
         return region
 
+    async def open(self, service: str, region: str) -> None:
+        """Make the client for a service and region, unless it is there."""
+        try:
+            await self._client(service, region)
+        except (BotoCoreError, OSError, ValueError) as error:
+            raise translate(error, operation="open", account=None, region=region) from error
+
     async def call(
         self,
         service: str,

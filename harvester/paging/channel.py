@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from harvester.clock import Clock
@@ -29,7 +31,11 @@ class Keys(Protocol):
 
 
 class Wire(Protocol):
-    """One attempt at one call: see `harvester.aws.clients.Clients.call`."""
+    """One attempt at one call: see `harvester.aws.clients.Clients`."""
+
+    async def open(self, service: str, region: str) -> None:
+        """Make ready for calls, so that the first of them is not held up."""
+        ...
 
     async def call(
         self,
@@ -109,8 +115,10 @@ class Channel:
     ) -> T:
         exchange = self.exchange
         signer = await self.credentials.current()
-        await self.pacer.turn()
-        async with exchange.slots.slot((self.account, self.region)):
+        await exchange.wire.open(self.service, self.region)
+        slot = exchange.slots.slot((self.account, self.region))
+        async with AsyncExitStack() as held:
+            await self.pacer.turn(partial(held.enter_async_context, slot))
             exchange.tally.requests += 1
             sent = self.exchange.clock.now()
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 
 from harvester.clock import Clock
@@ -34,11 +36,18 @@ class Pacer:
         """How many calls the rate lets be in flight at a time; infinite while it is unknown."""
         return self._learner.width
 
-    async def turn(self) -> None:
-        """Wait until the next call may be sent; those who wait are served in turn."""
+    async def turn(self, admit: Callable[[], Awaitable[None]]) -> None:
+        """Wait until the next call may be sent, those who wait in turn.
+
+        Once it may, `admit` is awaited for what else the call needs, and the moment of the call
+        is counted from then on: calls that wait together do not leave together.
+        """
         async with self._turns:
-            while (wait := self._learner.reserve(self._clock.now())) > 0.0:
+            while (wait := self._learner.wait(self._clock.now())) > 0.0:
                 await self._clock.sleep(wait)
+            await admit()
+            while (wait := self._learner.reserve(self._clock.now())) > 0.0:
+                await self._clock.sleep(wait)  # throttled meanwhile
 
     def throttled(self, sent: float) -> None:
         """Note that the call sent at `sent` was throttled just now."""

@@ -38,8 +38,8 @@ class ChainLimits:
     """
 
     empty_pages: int = 1000
-    repeats: int = 3
-    restarts: int = 3
+    repeats: int = 5
+    restarts: int = 5
 
 
 class Pager:

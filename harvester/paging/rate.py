@@ -51,6 +51,10 @@ class RateLearner:
         """How many calls the rate lets be in flight at a time; infinite while it is unknown."""
         return math.inf if self._ramping else self._rate * self._round_trip
 
+    def wait(self, now: float) -> float:
+        """Return for how long (0.5 s at most) not to ask for a slot, 0.0 if one is free."""
+        return min(max(self._next - now, 0.0), 0.5)
+
     def reserve(self, now: float) -> float:
         """Return 0.0 if a call may go now, or for how long (0.5 s at most) not to ask again."""
         if now < self._next:

@@ -33,6 +33,11 @@ def hint_for(problem: Problem) -> str | None:
     return _BY_CODE.get(problem.code)
 
 
+def hint_for_code(code: str) -> str | None:
+    """Return what to do about an error's code, or None where nothing general can be said."""
+    return _BY_CODE.get(code)
+
+
 def _denied(problem: Problem) -> str:
     if _POLICY in problem.message.lower():
         return (
