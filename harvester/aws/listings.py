@@ -59,37 +59,24 @@ async def list_image_versions(channel: Channel) -> list[str]:
 
 async def list_builds(channel: Channel, versions: Sequence[str]) -> list[str]:
     """Return the ARNs of all builds of some image versions; a call for each version."""
-    found: list[str] = []
-
-    async def add(version: str) -> None:
-        parameters = {"imageVersionArn": version, "maxResults": 25}
-        found.extend(
-            _arns(
-                await _list_raw(
-                    channel, "list_image_build_versions", "imageSummaryList", parameters
-                )
-            )
-        )
-
-    await each(versions, _LISTINGS_AT_ONCE, add)
-    return sorted(set(found))
+    return await _list_builds(channel, "list_image_build_versions", "imageVersionArn", versions)
 
 
 async def list_pipeline_builds(channel: Channel, pipelines: Sequence[str]) -> list[str]:
     """Return the ARNs of all builds that some pipelines made; a call for each pipeline."""
+    return await _list_builds(channel, "list_image_pipeline_images", "imagePipelineArn", pipelines)
+
+
+async def _list_builds(
+    channel: Channel, operation: str, name: str, values: Sequence[str]
+) -> list[str]:
     found: list[str] = []
 
-    async def add(pipeline: str) -> None:
-        parameters = {"imagePipelineArn": pipeline, "maxResults": 25}
-        found.extend(
-            _arns(
-                await _list_raw(
-                    channel, "list_image_pipeline_images", "imageSummaryList", parameters
-                )
-            )
-        )
+    async def add(value: str) -> None:
+        parameters = {name: value, "maxResults": 25}
+        found.extend(_arns(await _list_raw(channel, operation, "imageSummaryList", parameters)))
 
-    await each(pipelines, _LISTINGS_AT_ONCE, add)
+    await each(values, _LISTINGS_AT_ONCE, add)
     return sorted(set(found))
 
 
