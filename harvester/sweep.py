@@ -86,6 +86,7 @@ class Journey:
         self._home = home
         self._memory = memory
         self._sizes = PageSizes(settings.findings.page_size)
+        self._matched = 0  # pipelines, in all targets
 
     async def sweep(self, sink: Sink) -> None:
         """Read every target into the sink.
@@ -122,6 +123,9 @@ class Journey:
             for _ in range(width):
                 group.start_soon(self._work, waiting.clone(), do)
             waiting.close()
+        globs = self._settings.findings.pipelines
+        if globs and not self._matched:
+            _log.warning("no pipeline matches %s, in any target", " or ".join(globs))
 
     async def _discover(
         self,
@@ -196,6 +200,7 @@ class Journey:
         if chosen.pipelines:
             found = await list_pipelines(channel)
             pipelines = match_pipelines(chosen.pipelines, found)
+            self._matched += len(pipelines)
         return plan_queries(target, chosen.filters, pipelines)
 
 
