@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from harvester.paging.noise import NoiseTest
+
 
 class RateLearner:
     """Paces one account and region, whose token bucket is unknown, just below its refill.
@@ -16,30 +18,31 @@ class RateLearner:
       bucket is empty. What was in flight then tells the rate roughly; from there it climbs.
     - Between two throttles the bucket goes from empty to empty, so the answers in between are
       the refill, give or take one, whatever the burst. These bounds, from the latest throttle
-      back to where they contradict each other (the rate changed), give the rate: one cut a
-      round trip, then probing: 2 % a second at most, faster after a long calm.
+      back to where they contradict each other, give the rate: one cut a round trip, then
+      probing: 2 % a second at most, faster after a long calm.
     - Throttles with no answer in between halve the rate, down to a probe every six seconds.
-    - Throttles that lower rates do not cure (`_doubt`) are tried at a higher one: where their
-      share stays, the rate is not their cause, and they are passed over.
+    - Bounds that contradict each other again and again are not a bucket's, and no bucket is
+      empty before its tenth call: such throttles are passed over (see `NoiseTest`).
 
     `max_rate` (calls a second) is never exceeded; `start`, the rate that an earlier run learned,
     is taken at the first throttle.
     """
 
-    _START, _FLOOR, _PROBE = 10.0, 1.9, 1.0 / 6.0  # calls/s: at first; under noise; in a storm
+    _START, _FLOOR, _PROBE = 10.0, 1.9, 1.0 / 6.0  # calls/s: at first; once answered; in a storm
     _CLIMB, _CLIMB_PER_CALL = 1.2, 0.1  # growth a second while searching; and for each call
+    _BURST = 10  # of the smallest bucket
 
     def __init__(self, *, max_rate: float | None = None, start: float | None = None) -> None:
         self._gap = 1.0 / max_rate if max_rate else 0.0
         self._start, self._rate, self._ramping = start, self._START, True
         self._next = self._granted = self._cut = -math.inf
         self._sends: deque[float] = deque(maxlen=9)
-        self._round_trip = self._calm = self._doubt = 0.0
+        self._round_trip = self._calm = 0.0
         self._search = self._CLIMB  # a bound on the growth a second for each call/s; 0: settled
-        self._answered = self._since_cut = 0
+        self._sent = self._answered = self._since_cut = 0
         self._marks: deque[tuple[float, int]] = deque(maxlen=12)  # throttles: sent, answered then
         self._flight: tuple[float, int, int] | None = None  # pace, answers, throttles
-        self._trial: tuple[float, int, int] | None = None  # rate before, outcomes, throttles
+        self._noise, self._full = NoiseTest(), math.inf  # until when no bucket can be empty
 
     @property
     def learned(self) -> float | None:
@@ -65,6 +68,9 @@ class RateLearner:
             self._rate = min(self._rate * math.exp(self._growth() * step), 1e6)
         self._granted = now
         self._sends.append(now)
+        self._sent += 1
+        if self._sent == self._BURST:
+            self._full = now
         spacing = 1.0 / self._rate  # a late call may be caught up with, though not past the cap
         self._next = max(max(self._next, now - spacing) + spacing, now + self._gap)
         return 0.0
@@ -80,9 +86,12 @@ class RateLearner:
         if self._ramping:
             window = 1.5 + min(self._answered, 15) / 5.0 + max(self._answered - 15, 0) / 40.0
             self._rate = max(self._rate, window / max(self._round_trip, 1e-3))
-        elif sent >= self._cut:
+        if self._noise.passing:
+            if sent >= self._cut:
+                self._pass_over(now, throttle=False)
+        elif not self._ramping and sent >= self._cut:
             self._flight = None
-            self._passed_over(now, throttle=0)
+            self._noise.agree()
             if self._rate < 0.5:  # a storm is over
                 self._rate, self._search, self._next = 1.0, self._CLIMB, now
                 self._marks.clear()
@@ -92,7 +101,7 @@ class RateLearner:
     def throttled(self, now: float, sent: float) -> None:
         """Note that a call sent at `sent` was throttled."""
         known, fresh = bool(self._marks), sent >= self._cut
-        low, high = self._bounds(sent)
+        low, high, broken = self._bounds(sent)
         if not known or sent > self._marks[-1][0]:
             if known and not fresh:
                 self._marks.pop()
@@ -100,20 +109,33 @@ class RateLearner:
         if not fresh:
             self._land(throttles=1)
             return
-        if self._passed_over(now, throttle=1):
-            return
-        if known:
+        if self._noise.passing:
+            self._pass_over(now, throttle=True)
+        elif sent < self._full:
+            self._noise.start()
+            self._next = now + 1.0 / self._rate
+        elif not known:
+            pace = self._pace(now)
+            self._cut_to(now, pace)
+            self._flight, self._search, self._ramping = (pace, 0, 0), self._CLIMB, False
+            self._land(throttles=1)
+        elif (
+            self._since_cut
+            and self._calm > 0.8 * (now - self._cut)
+            and self._noise.suspect(self._rate, contradiction=broken)
+        ):
+            self._rate, self._next = 3.0 * self._rate, now
+        else:
             wide = high > 1.5 * low
             estimate = (low + high) / 2.0 * (0.9 if wide else 0.96) if high < math.inf else 0.0
             floor = self._FLOOR if self._since_cut > 2 else self._PROBE
             deepest = self._rate * (0.25 if self._search else 0.5)
             self._cut_to(now, max(deepest, min(0.9 * self._rate, estimate), floor))
             self._search = self._CLIMB_PER_CALL if wide else 0.0
-        else:
-            pace = max(len(self._sends) - 1, 1) / max(now - self._sends[0], 1e-3)
-            self._cut_to(now, min(self._rate, pace))
-            self._flight, self._search, self._ramping = (self._rate, 0, 0), self._CLIMB, False
-            self._land(throttles=1)
+
+    def _pace(self, now: float) -> float:
+        pace = max(len(self._sends) - 1, 1) / max(now - self._sends[0], 1e-3)
+        return min(self._rate, pace)
 
     def _cut_to(self, now: float, rate: float) -> None:
         self._cut, self._rate, self._next = now, rate, now + 1.0 / rate
@@ -125,18 +147,19 @@ class RateLearner:
             return
         pace, ok, bad = self._flight[0], self._flight[1] + answers, self._flight[2] + throttles
         self._flight = (pace, ok, bad)
-        # No burst is so small that it ends before five answers: hardly the bucket.
-        least = max(self._FLOOR, 0.5 * pace if self._answered < 5 else 0.0)
-        self._rate = self._start or max(0.5 * pace * (ok + 0.25) / (ok + bad + 1), least)
+        self._rate = self._start or max(0.5 * pace * (ok + 0.25) / (ok + bad + 1), self._FLOOR)
         self._next = self._cut + max(1.0 / self._rate, self._round_trip)
 
     def _growth(self) -> float:
-        if self._search or self._trial:
-            return 0.0 if self._trial else min(self._CLIMB, self._search * self._rate)
+        if self._noise.passing:
+            return 0.0
+        if self._search:
+            return min(self._CLIMB, self._search * self._rate)
         calm = min(max(self._calm - max(8.0, 60.0 / self._rate), 0.0), 36.0)
         return min(0.5, min(0.02, 0.002 * self._rate) * math.exp2(calm / 4.0))
 
-    def _bounds(self, sent: float) -> tuple[float, float]:
+    def _bounds(self, sent: float) -> tuple[float, float, bool]:
+        """Return what the refill is between, and whether earlier throttles contradict that."""
         low, high = 0.0, math.inf
         for i in range(len(self._marks) - 1, -1, -1):
             took, passed = sent - self._marks[i][0], self._answered - self._marks[i][1]
@@ -144,28 +167,17 @@ class RateLearner:
                 continue
             if (passed - 1) / took > high or (passed + 1) / took < low:
                 self._marks = deque(list(self._marks)[i + 1 :], self._marks.maxlen)
-                break
+                fewer = (passed + 1 + self.width) / took < low  # even with those under way
+                return low, high, fewer or (passed - 1) / took > high
             low, high = max(low, (passed - 1) / took), min(high, (passed + 1) / took)
-        return low, high
+        return low, high, False
 
-    def _passed_over(self, now: float, *, throttle: int) -> bool:
-        """Weigh an outcome against the bucket, and whether a throttle needs no cut."""
-        if self._ramping or (throttle and not self._since_cut and not self._trial):
-            return False
-        self._doubt = max(self._doubt + throttle - 0.05, min(self._doubt + 0.05, 0.0))
-        if not self._trial:
-            if not throttle or self._doubt < 2.5:
-                return False
-            self._trial, self._rate, self._next = (self._rate, 0, 0), 3.0 * self._rate, now
-            return True
-        before, outcomes, throttles = self._trial[0], self._trial[1] + 1, self._trial[2] + throttle
-        self._trial = (before, outcomes, throttles)
-        if throttles >= 4:
-            self._cut_to(now, 0.9 * before)
-            self._trial, self._doubt, self._search = None, -3.0, 0.0
-        elif outcomes >= 10 and self._doubt > 0.0:
-            self._trial, self._rate = (self._rate, 0, 0), min(1.5 * self._rate, 1e6)
-        elif outcomes >= 10:
-            self._trial, self._calm = None, 0.0
-            self._marks.clear()
-        return bool(throttle)
+    def _pass_over(self, now: float, *, throttle: bool) -> None:
+        """Grow with an outcome amid noise, unless a bucket shows."""
+        if not self._ramping:
+            self._rate = min(self._rate * self._noise.growth(), 1e6)
+        if not self._noise.excess(now, self._answered, self._rate, throttle=throttle):
+            return
+        rate = self._noise.give_way(now, self._answered, self._pace(now))
+        self._ramping, self._search = False, self._CLIMB
+        self._cut_to(now, max(rate, self._PROBE))
