@@ -55,7 +55,8 @@ async def _demo(output: str, progress: str) -> int:
                 f"{len(_SPEC.regions)} regions, {_SPEC.findings:,} findings, throttled.\n",
                 "  harvester sweep --organization --role-name Harvester --region all "
                 f"--output {output}\n",
-            )
+            ),
+            soft_wrap=True,
         )
         code = await sweep_with_display(settings, progress, simulated=True)
     _say_next(console, settings)

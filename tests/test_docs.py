@@ -1,0 +1,102 @@
+"""README.md, the Makefile and the command line cannot drift apart."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from harvester import __version__, errors
+from harvester.cli import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SWEEP = cli.commands["sweep"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def options(command: click.Command) -> set[str]:
+    return {
+        flag
+        for parameter in command.params
+        for flag in parameter.opts
+        if flag.startswith("--") and isinstance(parameter, click.Option)
+    }
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    first = blocks("sh")[0]
+    for target in ("demo", "test"):
+        assert f"make {target}" in first
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_option_that_it_names_exists() -> None:
+    known = {"--help", "--version"}.union(*(options(one) for one in cli.commands.values()))
+    commands = [
+        line
+        for block in blocks("sh")
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("harvester ")
+    ]
+    assert commands
+    named = {flag for line in commands for flag in re.findall(r"(?<=\s)--[a-z-]+", line)}
+    prose = set(re.findall(r"`(?:-\w`, `)?(--[a-z-]+)", README))
+    assert named | prose <= known
+
+
+def test_the_options_of_the_tables_are_all_that_choose_what_is_swept() -> None:
+    unexplained = options(SWEEP) - set(re.findall(r"--[a-z-]+", README))
+    # What every command-line tool has, and what the help explains well enough.
+    assert unexplained <= {"--config", "--fresh", "--page-size", "--profile", "--endpoint-url"} | {
+        "--quiet",
+        "--verbose",
+    }
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    table = README.partition("## Exit codes")[2].partition("\n## ")[0]
+    documented = {
+        int(code)
+        for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)
+        for code in row.split(",")
+    }
+    raised = {
+        one.exit_code
+        for one in vars(errors).values()
+        if isinstance(one, type) and issubclass(one, errors.HarvesterError)
+    } - {errors.HarvesterError.exit_code}
+    assert raised | {0, 3, 130, 143} == documented
+
+
+def test_the_policy_is_json_with_every_operation_that_is_used() -> None:
+    (policy,) = (json.loads(block) for block in blocks("json"))
+    allowed = {
+        action
+        for statement in policy["Statement"]
+        for action in [statement["Action"]]
+        for action in ([action] if isinstance(action, str) else action)
+    }
+    sources = "".join(path.read_text() for path in (ROOT / "harvester" / "aws").glob("*.py"))
+    used = set(re.findall(r'"((?:list|get|describe|assume)_[a-z_]+)"', sources))
+    called = {"".join(part.capitalize() for part in name.split("_")) for name in used}
+    called -= {"GetCallerIdentity"}  # needs no permission
+    assert {action.partition(":")[2] for action in allowed} == called
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_its_python_is_python(code: str) -> None:
+    ast.parse("async def main(client, token):\n" + "".join(f"    {x}\n" for x in code.splitlines()))
+
+
+def test_the_changelog_has_the_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
