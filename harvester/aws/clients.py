@@ -11,6 +11,7 @@ from typing import Any, Self
 import anyio
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
@@ -43,6 +44,7 @@ class Clients:
             max_pool_connections=max_connections,
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=CALL_SECONDS,
+            http_session_cls=_session_class(),
         )
         self._models: dict[tuple[str, str], Model] = {}
         self._clients: dict[tuple[str, str], Any] = {}
@@ -165,6 +167,23 @@ async def _send(client: Any, request: Any, operation: str) -> bytes:
             error_answer(response.status_code, response.headers, body), operation_name(operation)
         )
     return body
+
+
+def _session_class() -> type[AIOHTTPSession]:
+    """Return the SDK's HTTP session, but for certificates that are loaded once for all clients.
+
+    Loading the CA bundle takes some 30 ms, and each client of each region would do it anew.
+    """
+    contexts: dict[Any, Any] = {}
+
+    class SharedCertificates(AIOHTTPSession):  # type: ignore[misc]  # the SDK is untyped
+        def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
+            key = (self._verify, self._cert_file, self._key_file, proxy_url)
+            if key not in contexts:
+                contexts[key] = super()._build_ssl_contexts(proxy_url)
+            return contexts[key]
+
+    return SharedCertificates
 
 
 def operation_name(method: str) -> str:

@@ -126,9 +126,9 @@ class FileSink:
             compressor(path)(raw) as stream,
         ):
             for query in queries:
-                for chunk in self._chunks(self._places[query]):
+                for start, length in _pieces(self._places[query]):
                     anyio.from_thread.check_cancelled()
-                    stream.write(chunk)
+                    stream.write(self._piece(start, length))
             stream.flush()
         descriptor = os.open(part, os.O_RDONLY)
         try:
@@ -138,16 +138,19 @@ class FileSink:
         part.replace(path)
         sync_folder(path.parent)
 
-    def _chunks(self, places: array[int]) -> Iterator[bytes]:
-        for index in range(0, len(places), 2):
-            start, length = places[index], places[index + 1]
-            while length:
-                chunk = os.pread(self._file.fileno(), min(length, _CHUNK), start)
-                if not chunk:
-                    raise OSError(5, "the spool is shorter than what was written to it")
-                yield chunk
-                start += len(chunk)
-                length -= len(chunk)
+    def _piece(self, start: int, length: int) -> bytes:
+        piece = os.pread(self._file.fileno(), length, start)
+        if len(piece) != length:
+            raise OSError(5, "the spool is shorter than what was written to it")
+        return piece
+
+
+def _pieces(places: array[int]) -> Iterator[tuple[int, int]]:
+    """Yield where the parts of a query are, in pieces that fit into memory."""
+    for index in range(0, len(places), 2):
+        start, end = places[index], places[index] + places[index + 1]
+        for begin in range(start, end, _CHUNK):
+            yield begin, min(_CHUNK, end - begin)
 
 
 Part = tuple[Path, list[Query] | None]
