@@ -108,7 +108,7 @@ class TargetReader:
 
     async def _count(self) -> dict[str, int] | None:
         try:
-            return await count_severities(self._channel)
+            return await count_severities(self._channel.hurried())
         except ServiceError as error:
             # Counting helps to be fast; the findings can be read without it.
             _log.debug("not counted, so not cut: %s", error)
@@ -126,7 +126,7 @@ class TargetReader:
             return None
         cuts: list[Cut] = []
         try:
-            async for cut in possible_cuts(self._channel, self._split, counts, size):
+            async for cut in possible_cuts(self._channel.hurried(), self._split, counts, size):
                 if cut.findings >= findings and cut.holds(first.findings):
                     cuts.append(cut)
                 if is_enough(best_of(cuts, findings, size, width), findings, size, width):

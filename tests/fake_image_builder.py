@@ -8,13 +8,14 @@ from typing import Any
 
 import orjson
 
-from harvester.errors import RefusedError
+from harvester.errors import RefusedError, TransientError
 
 Finding = dict[str, Any]
 
 
 class FakeImageBuilder:
-    """One account and region. `counted` changes what the aggregations say, `denied` refuses."""
+    """One account and region. `counted` changes what the aggregations say, `denied` refuses,
+    `failing` fails."""
 
     def __init__(
         self,
@@ -23,12 +24,14 @@ class FakeImageBuilder:
         images: Sequence[str] | None = None,
         counted: Callable[[int, int], int] = lambda true, _calls: true,
         denied: frozenset[str] = frozenset(),
+        failing: frozenset[str] = frozenset(),
     ) -> None:
         self.findings = list(findings)
         self.calls: Counter[str] = Counter()
         self.filters: list[tuple[str, str] | None] = []
         self._counted = counted
         self._denied = denied
+        self._failing = failing
         known = {str(one["imageBuildVersionArn"]) for one in findings}
         self._images = sorted(known) if images is None else list(images)
 
@@ -50,6 +53,8 @@ class FakeImageBuilder:
         self.calls[operation] += 1
         if operation in self._denied:
             raise RefusedError("AccessDeniedException", "no", operation=operation, account=account)
+        if operation in self._failing:
+            raise TransientError("ServiceException", "no", operation=operation, status=500)
         answer: dict[str, Any] = getattr(self, f"_{operation}")(parameters)
         return orjson.dumps(answer)
 

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -30,6 +31,7 @@ from harvester.reader import TargetReader
 from harvester.tally import Tally
 from tests.fake_image_builder import FakeImageBuilder, Finding
 
+COUNT = "list_image_scan_finding_aggregations"
 TARGET = Target("111122223333", "eu-west-1")
 SPLITS: tuple[Split, ...] = ("auto", "none", "severity", "pipeline", "image")
 
@@ -78,8 +80,13 @@ def make(
     ]
 
 
+async def no_wait(seconds: float) -> None:
+    assert seconds < 30.0
+    await anyio.lowlevel.checkpoint()
+
+
 async def read(service: FakeImageBuilder, split: Split, size: int | None = None) -> Streamed:
-    clock = Clock()
+    clock = Clock(sleep=no_wait)
     tally = Tally(clock.now)
     exchange = Exchange(service, FairSlots(64), tally, clock, RetryPolicy())
     channel = exchange.channel("imagebuilder", TARGET.region, Keys(), account=TARGET.account)
@@ -224,3 +231,9 @@ def test_a_cut_is_never_faster_than_its_longest_part_or_the_width(
     took = duration(cut, size, 1000)
     assert took >= max(calls_for(count, size) for count in sizes)
     assert took >= cut.calls(size) / QUERIES_AT_ONCE
+
+
+async def test_a_count_that_fails_is_soon_done_without() -> None:
+    service = FakeImageBuilder(make(3000), failing=frozenset({COUNT}))
+    assert titles(await read(service, "auto")) == multiset(service.findings)
+    assert service.calls[COUNT] == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +16,10 @@ from harvester.paging.slots import FairSlots
 from harvester.tally import Tally
 
 T = TypeVar("T")
+
+_HURRIED = RetryPolicy(
+    fault_attempts=3, fault_seconds=20.0, throttle_seconds=60.0, throttle_cap=0.0
+)
 
 
 class Keys(Protocol):
@@ -91,6 +95,10 @@ class Channel:
     def width(self) -> float:
         """How many calls the pace lets be in flight at a time, infinite while unknown."""
         return self.pacer.width
+
+    def hurried(self) -> Channel:
+        """Return the same channel for calls that can be done without: it gives up soon."""
+        return replace(self, exchange=replace(self.exchange, policy=_HURRIED))
 
     async def call(
         self,
