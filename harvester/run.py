@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
@@ -29,6 +30,8 @@ from harvester.summary import (
 )
 from harvester.sweep import open_journey
 from harvester.tally import Tally
+
+_log = logging.getLogger("harvester")
 
 
 class Run:
@@ -114,7 +117,10 @@ class Run:
                 open_journey(self._settings, self.tally, self._clock, self._memory) as journey,
             ):
                 await journey.sweep(sink)
-                await sink.publish(self.tally.complete)
+                if self.tally.pages or not self.tally.problems:
+                    await sink.publish(self.tally.complete)
+                else:
+                    _log.warning("nothing could be read: the output is left as it was")
                 self._status = "partial" if self.tally.problems else "complete"
         if self._scope.cancelled_caught and seconds is not None:
             self._reason = self._reason or reason

@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from harvester.errors import HarvesterError, OutputError
 from harvester.model import Outcome
-from harvester.output.workspace import cannot_write, make_private, sync_folder
+from harvester.output.workspace import absolute, cannot_write, make_private, sync_folder
 from harvester.tally import Tally, code_of, message_of
 from harvester.timestamps import iso
 
@@ -175,7 +174,7 @@ def write_summary(summary: Summary, path: str) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    target = Path(path).absolute()
+    target = absolute(path)
     part = target.with_name(f".{target.name}.part")
     try:
         make_private(target.parent)
@@ -194,7 +193,7 @@ def write_summary(summary: Summary, path: str) -> None:
 
 def check_summary_path(path: str) -> None:
     """Raise OutputError where a summary could not be written later."""
-    target = Path(path).absolute()
+    target = absolute(path)
     try:
         make_private(target.parent)
     except OSError as error:

@@ -86,7 +86,7 @@ class Journey:
         self._home = home
         self._memory = memory
         self._sizes = PageSizes(settings.findings.page_size)
-        self._matched = 0  # pipelines, in all targets
+        self._listed = self._matched = 0  # targets whose pipelines are known; pipelines chosen
 
     async def sweep(self, sink: Sink) -> None:
         """Read every target into the sink.
@@ -117,6 +117,8 @@ class Journey:
         width = self._settings.limits.max_concurrency
         caller = await self._accounts.caller()
         accounts = await self._accounts.choose(caller)
+        if not any(account.active for account in accounts):
+            _log.warning("there is nothing to sweep: no active account is chosen")
         found, waiting = anyio.create_memory_object_stream[Visit](width)
         async with plain_errors(), anyio.create_task_group() as group:
             group.start_soon(self._discover, accounts, caller, found)
@@ -124,7 +126,7 @@ class Journey:
                 group.start_soon(self._work, waiting.clone(), do)
             waiting.close()
         globs = self._settings.findings.pipelines
-        if globs and not self._matched:
+        if self._listed and not self._matched:
             _log.warning("no pipeline matches %s, in any target", " or ".join(globs))
 
     async def _discover(
@@ -200,6 +202,7 @@ class Journey:
         if chosen.pipelines:
             found = await list_pipelines(channel)
             pipelines = match_pipelines(chosen.pipelines, found)
+            self._listed += 1
             self._matched += len(pipelines)
         return plan_queries(target, chosen.filters, pipelines)
 

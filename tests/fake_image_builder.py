@@ -15,7 +15,8 @@ Finding = dict[str, Any]
 
 class FakeImageBuilder:
     """One account and region. `counted` changes what the aggregations say, `denied` refuses,
-    `failing` fails."""
+    `failing` fails, and a
+    service may ignore filters. More than `largest` a page is refused as `too_large`."""
 
     def __init__(
         self,
@@ -25,6 +26,9 @@ class FakeImageBuilder:
         counted: Callable[[int, int], int] = lambda true, _calls: true,
         denied: frozenset[str] = frozenset(),
         failing: frozenset[str] = frozenset(),
+        ignores_filters: bool = False,
+        largest: int = 100,
+        too_large: str = "InvalidRequestException",
     ) -> None:
         self.findings = list(findings)
         self.calls: Counter[str] = Counter()
@@ -32,6 +36,8 @@ class FakeImageBuilder:
         self._counted = counted
         self._denied = denied
         self._failing = failing
+        self._ignores_filters = ignores_filters
+        self._largest, self._too_large = largest, too_large
         known = {str(one["imageBuildVersionArn"]) for one in findings}
         self._images = sorted(known) if images is None else list(images)
 
@@ -53,6 +59,8 @@ class FakeImageBuilder:
         self.calls[operation] += 1
         if operation in self._denied:
             raise RefusedError("AccessDeniedException", "no", operation=operation, account=account)
+        if parameters.get("maxResults", 0) > self._largest:
+            raise RefusedError(self._too_large, "no", operation=operation, status=400)
         if operation in self._failing:
             raise TransientError("ServiceException", "no", operation=operation, status=500)
         answer: dict[str, Any] = getattr(self, f"_{operation}")(parameters)
@@ -61,7 +69,7 @@ class FakeImageBuilder:
     def _list_image_scan_findings(self, parameters: dict[str, Any]) -> dict[str, Any]:
         (given,) = parameters.get("filters", [None])
         chosen = self.findings
-        if given is not None:
+        if given is not None and not self._ignores_filters:
             (value,) = given["values"]
             chosen = [one for one in chosen if one.get(given["name"]) == value]
         self.filters.append((given["name"], given["values"][0]) if given else None)

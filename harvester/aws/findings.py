@@ -22,8 +22,22 @@ SURE_PER_PAGE = 25
 
 _FIRST_ANSWER_SECONDS = 2.0
 
-_VALIDATION_CODES = frozenset(
-    {"InvalidRequestException", "ValidationException", "InvalidParameterValueException"}
+_BAD_REQUEST = 400
+# Refusals with status 400 that no other page size would change. Which code a size that is too
+# large gets is not known, so that every other one is taken for it once.
+_NOT_OF_THE_SIZE = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "OptInRequired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
 )
 
 
@@ -78,12 +92,16 @@ async def fetch_page(channel: Channel, sizes: PageSizes, query: Query, token: st
         try:
             page = await _list(channel, query, token, size)
         except RefusedError as error:
-            if size <= SURE_PER_PAGE or error.code not in _VALIDATION_CODES:
+            if size <= SURE_PER_PAGE or not _may_be_the_size(error):
                 raise
             size = SURE_PER_PAGE
             page = await _list(channel, query, token, size)
         sizes.learn(region, size)
     return page
+
+
+def _may_be_the_size(error: RefusedError) -> bool:
+    return error.status == _BAD_REQUEST and error.code not in _NOT_OF_THE_SIZE
 
 
 async def _list(channel: Channel, query: Query, token: str | None, size: int) -> Page:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from harvester.output.files import FileSink, one_file, partitioned
 from harvester.output.sink import Sink
 from harvester.output.stdout import StdoutSink
-from harvester.output.workspace import Workspace
+from harvester.output.workspace import Workspace, absolute
 from harvester.settings import OutputSettings
 
 
@@ -19,7 +17,7 @@ def sink_for(settings: OutputSettings) -> Sink:
     """
     if settings.kind == "stdout":
         return StdoutSink()
-    path = Path(settings.path).absolute()
+    path = absolute(settings.path)
     if settings.kind == "folder":
         suffix = ".ndjson.zst" if settings.compression == "zstd" else ".ndjson"
         return FileSink(Workspace(path / ".harvester"), partitioned(path, suffix))

@@ -13,6 +13,7 @@ from harvester.errors import OutputBusyError, OutputError
 
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
+_TRIES = 1000
 
 
 class Workspace:
@@ -35,8 +36,9 @@ class Workspace:
         """
         try:
             make_private(self.folder.parent)
-            while not self._try_lock():
-                pass  # the run before us removed the folder between our open and our lock
+            # The run before us may remove the folder between our open and our lock.
+            if not any(self._try_lock() for _ in range(_TRIES)):
+                raise OutputError(f"{self.folder} cannot be made and locked")
             self._clear()
         except OSError as error:
             self._let_go()
@@ -113,6 +115,18 @@ def make_private(folder: Path) -> None:
         folder = folder.parent
     for each in reversed(missing):
         each.mkdir(_PRIVATE_FOLDER, exist_ok=True)
+
+
+def absolute(path: str) -> Path:
+    """Return a path that no longer depends on the working folder.
+
+    Raises:
+        OutputError: there is no working folder any more.
+    """
+    try:
+        return Path(path).absolute()
+    except OSError as error:
+        raise cannot_write(Path(path), error) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from harvester.errors import ChainError, TokenRefusedError
 from harvester.model import Finding, Page, Query
-from harvester.paging.planner import passes
+from harvester.paging.planner import belongs
 from harvester.tally import Tally, severity_counts
 
 
@@ -115,9 +115,7 @@ class Pager:
             return await self._fetch(token)
 
     async def _write(self, page: Page) -> None:
-        findings = page.findings
-        if self.query.conditions:
-            findings = [item for item in findings if passes(item, self.query.conditions)]
+        findings = [item for item in page.findings if belongs(item, self.query)]
         if findings:
             await self._sink.write(self.query, findings)
             self.written.update(severity_counts(findings))

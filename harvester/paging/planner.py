@@ -61,6 +61,17 @@ def plan_queries(
     return tuple(Query(target, name, value, rest) for value in conditions[name])
 
 
+def belongs(finding: Finding, query: Query) -> bool:
+    """Return whether a finding that the service answered to a query belongs to it.
+
+    The service has applied the query's own filter; should it ever not, a finding that plainly
+    has another value is another query's. One without the field is kept: it was asked for by it.
+    """
+    if query.name and _field(finding, query.name) not in (query.value, None):
+        return False
+    return passes(finding, query.conditions)
+
+
 def passes(finding: Finding, conditions: Sequence[Condition]) -> bool:
     """Return whether a finding fulfils every condition, as the service's filter would see it."""
     return all(_field(finding, condition.name) in condition.values for condition in conditions)
