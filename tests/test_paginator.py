@@ -740,6 +740,6 @@ async def test_another_attempt_asks_the_same(lab: Lab) -> None:
 
 async def test_waits_are_drawn_and_their_bound_grows(lab: Lab) -> None:
     lab.service.script.extend([FAULTS["500"]] * 8)
-    await full(lab.ours(fault_attempts=9, base=1.0, fault_cap=1000.0))
+    await full(lab.ours(fault_attempts=9, fault_seconds=1000.0, base=1.0, fault_cap=1000.0))
     assert len(set(lab.time.waits)) == 8
     assert all(0 <= wait <= 2**turn for turn, wait in enumerate(lab.time.waits))
