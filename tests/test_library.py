@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio
 import anyio.from_thread
+import anyio.lowlevel
 import pytest
 
 import harvester
@@ -224,7 +225,8 @@ async def test_reading_goes_on_only_as_fast_as_findings_are_taken() -> None:
     settings = _settings(limits={"max_concurrency": 2})
     async with nothing_left_behind(), harvester.open_sweep(settings) as sweep:
         await anext(sweep)
-        await anyio.sleep(0.3)
+        for _ in range(2000):  # turns of the loop in which service and sweep could go on
+            await anyio.lowlevel.checkpoint()
 
         assert sweep.summary.pages <= 5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -45,7 +46,7 @@ class Sink(Protocol):
         ...
 
 
-class StreamSink:
+class StreamSink(ABC):
     """The base of destinations that pass pages on at once, and cannot withdraw them.
 
     The hashes of a target's lines are kept (8 bytes each) until it is finished. When a query
@@ -62,7 +63,7 @@ class StreamSink:
         """Nothing to take hold of."""
         return self
 
-    async def __aexit__(
+    async def __aexit__(  # noqa: B027  # a stream's own answer, not one that is missing
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
@@ -82,9 +83,9 @@ class StreamSink:
         if findings:
             await self.send(findings, lines)
 
+    @abstractmethod
     async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
         """Pass on findings, or the lines that they make."""
-        raise NotImplementedError
 
     async def replace(self, queries: Sequence[Query], by: Query) -> None:
         """Remember what was passed on for the queries, so that `by` does not repeat it."""
@@ -101,7 +102,7 @@ class StreamSink:
             del self._sent[query]
             self._again.pop(query, None)
 
-    async def publish(self, complete: Collection[Target]) -> None:
+    async def publish(self, complete: Collection[Target]) -> None:  # noqa: B027  # likewise
         """Nothing to do: everything was passed on when it came."""
 
 

@@ -36,7 +36,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
     @stream.setter
     def stream(self, value: TextIO) -> None:
-        raise NotImplementedError
+        """Keep none: it is looked up each time."""
 
 
 def configure_logs(settings: LogSettings) -> None:
