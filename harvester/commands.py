@@ -117,7 +117,7 @@ async def _plan(settings: Settings) -> int:
         Console(highlight=False).print(plan_table(plans))
     else:
         try:
-            await StdoutSink().send([], _plan_lines(plans))
+            await StdoutSink().send(_plan_lines(plans))
         except OutputClosedError as error:
             return error.exit_code
     for outcome in tally.problems:

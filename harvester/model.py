@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
+
 Finding = dict[str, Any]
 """One finding as the API names it, its timestamps ISO 8601 in UTC with milliseconds."""
 
@@ -66,12 +68,69 @@ class Query:
         return f"{self.name}={self.value}" if self.name else "all findings"
 
 
+_ABSENT = msgspec.Raw(b"")
+
+
+class Score(msgspec.Struct):
+    """A score of a finding. A number that is none, or beyond a double, does not pass for one."""
+
+    score: float | None = None
+    baseScore: float | None = None  # noqa: N815  # the API's names, here and below
+
+
+class ScoreDetails(msgspec.Struct):
+    """A finding's `inspectorScoreDetails`."""
+
+    adjustedCvss: Score | None = None  # noqa: N815
+
+
+class Details(msgspec.Struct):
+    """What a sweep looks at in a finding's `packageVulnerabilityDetails`: see `Facets`."""
+
+    vulnerabilityId: Any = None  # noqa: N815
+    vendorCreatedAt: msgspec.Raw = _ABSENT  # noqa: N815
+    vendorUpdatedAt: msgspec.Raw = _ABSENT  # noqa: N815
+    cvss: list[Score] | None = None
+
+
+class Facets(msgspec.Struct):
+    """What a sweep looks at in a finding: what the API's filters go by, and its timestamps.
+
+    The timestamps are JSON as the service wrote it, empty for none.
+    """
+
+    severity: Any = None
+    imagePipelineArn: Any = None  # noqa: N815
+    imageBuildVersionArn: Any = None  # noqa: N815
+    firstObservedAt: msgspec.Raw = _ABSENT  # noqa: N815
+    updatedAt: msgspec.Raw = _ABSENT  # noqa: N815
+    inspectorScore: float | None = None  # noqa: N815
+    inspectorScoreDetails: ScoreDetails | None = None  # noqa: N815
+    packageVulnerabilityDetails: Details | None = None  # noqa: N815
+
+    def value(self, name: str) -> Any:
+        """Return what the API filter `name` goes by, None where the finding has no such field."""
+        if name != "vulnerabilityId":
+            return getattr(self, name)
+        details = self.packageVulnerabilityDetails
+        return details.vulnerabilityId if details is not None else None
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer: its findings and the next token, None where the chain ends."""
+    """One answer: its findings and the next token, None where the chain ends.
 
-    findings: list[Finding]
+    `text` holds the findings as NDJSON, a line each; `facets` belong to them, one for one.
+    """
+
+    text: bytes
+    facets: list[Facets]
     next_token: str | None
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The findings as lines, each with its newline."""
+        return self.text.splitlines(keepends=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class TargetReader:
         cuts: list[Cut] = []
         try:
             async for cut in possible_cuts(self._channel.hurried(), self._split, counts, size):
-                if cut.findings >= findings and cut.holds(first.findings):
+                if cut.findings >= findings and cut.holds(first.facets):
                     cuts.append(cut)
                 if is_enough(best_of(cuts, findings, size, width), findings, size, width):
                     break

@@ -14,6 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from harvester.aws.bodies import decode_line
 from harvester.clock import Clock
 from harvester.errors import HarvesterError
 from harvester.memory import RateMemory
@@ -203,9 +204,8 @@ class Sweep:
 class _IteratorSink(StreamSink):
     pages: MemoryObjectSendStream[list[Finding]]
 
-    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
-        del lines
-        await self.pages.send(findings)
+    async def send(self, lines: list[bytes]) -> None:
+        await self.pages.send(list(map(decode_line, lines)))
 
 
 def open_sweep(settings: Settings) -> Sweep:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harvester.errors import HarvesterError, ServiceError
-from harvester.model import Finding, Outcome, Stage, Status, Target
+from harvester.model import Facets, Outcome, Stage, Status, Target
 
 SLOWEST = 5
 """How many of the slowest targets are remembered."""
@@ -54,7 +54,6 @@ class Tally:
     complete: set[Target] = field(default_factory=set)
     open: dict[Target, Reading] = field(default_factory=dict)
     discovering: bool = True
-    last_error: str = ""
     _slowest: list[tuple[float, int, Outcome]] = field(default_factory=list)
 
     @property
@@ -75,14 +74,15 @@ class Tally:
         """Note that the reading of a target begins."""
         self.open[target].begun = self.now()
 
-    def read(self, target: Target, findings: Sequence[Finding]) -> None:
-        """Note a page and those of its findings that go to the output."""
+    def read(self, target: Target, severities: Counter[str]) -> None:
+        """Note a page and the severities of its findings that go to the output."""
+        findings = severities.total()
         self.pages += 1
-        self.findings += len(findings)
-        self.severities.update(severity_counts(findings))
+        self.findings += findings
+        self.severities.update(severities)
         reading = self.open[target]
         reading.pages += 1
-        reading.findings += len(findings)
+        reading.findings += findings
 
     def take_back(self, target: Target, severities: Counter[str]) -> None:
         """Note that findings written for a query are withdrawn, since it starts over."""
@@ -90,10 +90,9 @@ class Tally:
         self.severities.subtract(severities)
         self.open[target].findings -= severities.total()
 
-    def retried(self, error: ServiceError) -> None:
-        """Note that a call is made again because of `error`."""
+    def retried(self) -> None:
+        """Note that a call is made again."""
         self.retries += 1
-        self.last_error = error.code
 
     def finish(self, target: Target, error: HarvesterError | None) -> None:
         """Note that the reading of a target ended, by `error` or else whole."""
@@ -134,9 +133,9 @@ def _stage_of(error: HarvesterError | None) -> Stage:
     return "findings"
 
 
-def severity_counts(findings: Sequence[Finding]) -> Counter[str]:
+def severity_counts(facets: Sequence[Facets]) -> Counter[str]:
     """Return how many findings have each severity, "" for those without one."""
-    return Counter([str(finding.get("severity") or "") for finding in findings])
+    return Counter([str(one.severity or "") for one in facets])
 
 
 def code_of(error: HarvesterError | None) -> str:

@@ -17,8 +17,7 @@ import anyio.to_thread
 import zstandard
 
 from harvester.errors import OutputError
-from harvester.model import Finding, Query, Target
-from harvester.output.ndjson import encode_lines
+from harvester.model import Page, Query, Target
 from harvester.output.workspace import Workspace, cannot_write, make_private, sync_folder
 
 _CHUNK = 1 << 20
@@ -70,19 +69,20 @@ class FileSink:
         finally:
             self._workspace.close()
 
-    async def write(self, query: Query, findings: list[Finding]) -> None:
+    async def write(self, query: Query, page: Page) -> None:
         """Append a page to the spool."""
-        lines = encode_lines(findings)
+        if not page.text:
+            return
         try:
-            self._file.write(lines)
+            self._file.write(page.text)
         except OSError as error:
             raise cannot_write(self._workspace.folder / "spool", error) from error
         places = self._places.setdefault(query, array("q"))
         if places and places[-2] + places[-1] == self._end:
-            places[-1] += len(lines)
+            places[-1] += len(page.text)
         else:
-            places.extend((self._end, len(lines)))
-        self._end += len(lines)
+            places.extend((self._end, len(page.text)))
+        self._end += len(page.text)
         await anyio.lowlevel.checkpoint()
 
     async def replace(self, queries: Sequence[Query], by: Query) -> None:

@@ -9,8 +9,7 @@ from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from harvester.model import Finding, Query, Target
-from harvester.output.ndjson import encode_line
+from harvester.model import Page, Query, Target
 
 
 class Sink(Protocol):
@@ -29,8 +28,11 @@ class Sink(Protocol):
         """Let go of it; what was not published does not appear."""
         ...
 
-    async def write(self, query: Query, findings: list[Finding]) -> None:
-        """Take the findings of one page; returns when there is room for more."""
+    async def write(self, query: Query, page: Page) -> None:
+        """Take a page of what belongs to the query; returns when there is room for more.
+
+        The page's next token is where the query stands from then on.
+        """
         ...
 
     async def replace(self, queries: Sequence[Query], by: Query) -> None:
@@ -71,21 +73,19 @@ class StreamSink(ABC):
     ) -> None:
         """Nothing to let go of."""
 
-    async def write(self, query: Query, findings: list[Finding]) -> None:
+    async def write(self, query: Query, page: Page) -> None:
         """Pass on those findings of a page that were not passed on before."""
-        lines = [encode_line(finding) for finding in findings]
+        lines = page.lines
         again = self._again.get(query)
         if again is not None:
-            new = [index for index, line in enumerate(lines) if not _take(again, hash(line))]
-            lines = [lines[index] for index in new]
-            findings = [findings[index] for index in new]
+            lines = [line for line in lines if not _take(again, hash(line))]
         self._sent.setdefault(query, array("q")).extend(map(hash, lines))
-        if findings:
-            await self.send(findings, lines)
+        if lines:
+            await self.send(lines)
 
     @abstractmethod
-    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
-        """Pass on findings, or the lines that they make."""
+    async def send(self, lines: list[bytes]) -> None:
+        """Pass on lines."""
 
     async def replace(self, queries: Sequence[Query], by: Query) -> None:
         """Remember what was passed on for the queries, so that `by` does not repeat it."""

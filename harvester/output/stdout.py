@@ -11,7 +11,6 @@ import sys
 import anyio
 
 from harvester.errors import OutputClosedError, OutputError
-from harvester.model import Finding
 from harvester.output.sink import StreamSink
 
 # A pipe that is ready takes at least this much without blocking (PIPE_BUF on Linux).
@@ -47,9 +46,8 @@ class StdoutSink(StreamSink):
         self._terminal = os.isatty(descriptor)
         self._writing = anyio.Lock()
 
-    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
+    async def send(self, lines: list[bytes]) -> None:
         """Write the lines, all of them."""
-        del findings
         data = b"".join(lines)
         async with self._writing:  # pages of other queries must not come in between
             await self._write(memoryview(harmless(data) if self._terminal else data))

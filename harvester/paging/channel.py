@@ -115,7 +115,7 @@ class Channel:
             lambda: self._attempt(operation, parameters, read),
             policy=self.exchange.policy,
             clock=self.exchange.clock,
-            on_error=self._note_retry,
+            on_error=lambda _: self.exchange.tally.retried(),
         )
 
     async def _attempt(
@@ -152,6 +152,3 @@ class Channel:
                 raise
         self.pacer.succeeded(sent)
         return read(answer)
-
-    def _note_retry(self, error: ServiceError) -> None:
-        self.exchange.tally.retried(error)

@@ -9,16 +9,16 @@ from hashlib import blake2b
 from typing import Protocol
 
 from harvester.errors import ChainError, TokenRefusedError
-from harvester.model import Finding, Page, Query
-from harvester.paging.planner import belongs
+from harvester.model import Page, Query
+from harvester.paging.planner import belonging
 from harvester.tally import Tally, severity_counts
 
 
 class PageSink(Protocol):
     """Where the pages of a query go."""
 
-    async def write(self, query: Query, findings: list[Finding]) -> None:
-        """Take the findings of one page."""
+    async def write(self, query: Query, page: Page) -> None:
+        """Take a page of what belongs to the query; its next token is where the query stands."""
         ...
 
     async def replace(self, queries: Sequence[Query], by: Query) -> None:
@@ -89,7 +89,7 @@ class Pager:
             await self._write(page)
             if page.next_token is None:
                 return
-            empty = 0 if page.findings else empty + 1
+            empty = 0 if page.facets else empty + 1
             self._guard(page.next_token, empty)
             try:
                 page = await self._ask(page.next_token)
@@ -115,11 +115,11 @@ class Pager:
             return await self._fetch(token)
 
     async def _write(self, page: Page) -> None:
-        findings = [item for item in page.findings if belongs(item, self.query)]
-        if findings:
-            await self._sink.write(self.query, findings)
-            self.written.update(severity_counts(findings))
-        self._tally.read(self.query.target, findings)
+        page = belonging(page, self.query)
+        severities = severity_counts(page.facets)
+        await self._sink.write(self.query, page)
+        self.written.update(severities)
+        self._tally.read(self.query.target, severities)
 
     async def _start_over(self) -> None:
         self._restarts += 1

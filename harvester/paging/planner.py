@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from harvester.model import Condition, Finding, Query, Target
+from harvester.model import Condition, Facets, Page, Query, Target
 
 # The most selective first. A finding has one value of each, so the queries of one name never
 # overlap, and together they hold what the condition holds.
@@ -61,24 +61,26 @@ def plan_queries(
     return tuple(Query(target, name, value, rest) for value in conditions[name])
 
 
-def belongs(finding: Finding, query: Query) -> bool:
-    """Return whether a finding that the service answered to a query belongs to it.
+def belonging(page: Page, query: Query) -> Page:
+    """Return a page that the service answered to a query, with what belongs to the query only.
 
     The service has applied the query's own filter; should it ever not, a finding that plainly
     has another value is another query's. One without the field is kept: it was asked for by it.
     """
-    if query.name and _field(finding, query.name) not in (query.value, None):
+    if not query.name and not query.conditions:
+        return page
+    kept = [index for index, facets in enumerate(page.facets) if _belongs(facets, query)]
+    if len(kept) == len(page.facets):
+        return page
+    lines = page.lines
+    return Page(
+        b"".join([lines[index] for index in kept]),
+        [page.facets[index] for index in kept],
+        page.next_token,
+    )
+
+
+def _belongs(facets: Facets, query: Query) -> bool:
+    if query.name and facets.value(query.name) not in (query.value, None):
         return False
-    return passes(finding, query.conditions)
-
-
-def passes(finding: Finding, conditions: Sequence[Condition]) -> bool:
-    """Return whether a finding fulfils every condition, as the service's filter would see it."""
-    return all(_field(finding, condition.name) in condition.values for condition in conditions)
-
-
-def _field(finding: Finding, name: str) -> Any:
-    if name != "vulnerabilityId":
-        return finding.get(name)
-    details = finding.get("packageVulnerabilityDetails")
-    return details.get(name) if isinstance(details, dict) else None
+    return all(facets.value(one.name) in one.values for one in query.conditions)

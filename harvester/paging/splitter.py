@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from harvester.model import Finding, Query, Target
+from harvester.model import Facets, Query, Target
 
 KNOWN_SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNTRIAGED")
 """The severities that the service documents. It may use others: a cut by these is checked."""
@@ -66,14 +66,17 @@ class Cut:
         """Return how many calls the parts take, without the listing."""
         return sum(calls_for(part.findings, page_size) for part in self.parts)
 
-    def holds(self, findings: Sequence[Finding]) -> bool:
+    def holds(self, findings: Sequence[Facets]) -> bool:
         """Return whether each of some findings falls into one of the parts."""
         values: dict[str, set[str]] = defaultdict(set)
         for part in self.parts:
             values[part.name].add(part.value)
         return all(
-            any(finding.get(name) in those for name, those in values.items())
-            for finding in findings
+            any(
+                isinstance(value := facets.value(name), str) and value in those
+                for name, those in values.items()
+            )
+            for facets in findings
         )
 
     def queries(self, target: Target) -> tuple[Query, ...]:
