@@ -250,11 +250,10 @@ def sweep(
     settings; 3 some targets failed or are incomplete; 4 could not begin; 5 the output cannot be
     written; 130, 143 interrupted; 141 the reader of stdout went away.
     """
-    del fresh  # every sweep starts over
     settings = _load(config, quiet=quiet, verbose=verbose, given=given)
     from harvester.commands import sweep_command
 
-    return sweep_command(settings, progress)
+    return sweep_command(settings, progress, fresh=fresh)
 
 
 @cli.command(epilog=_EXAMPLES, short_help="Print accounts, regions and queries; read nothing.")

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Literal
 
 import anyio
@@ -34,11 +35,11 @@ _PARTIAL = 3
 _log = logging.getLogger("harvester")
 
 
-def sweep_command(settings: Settings, progress: str) -> int:
+def sweep_command(settings: Settings, progress: str, *, fresh: bool) -> int:
     """Sweep, print the summary on stderr, and return the exit code."""
     configure_logs(settings.log)
     _spare_the_collector()
-    return anyio.run(sweep_with_display, settings, progress)
+    return anyio.run(partial(sweep_with_display, settings, progress, fresh=fresh))
 
 
 def _spare_the_collector() -> None:
@@ -57,7 +58,9 @@ def plan_command(settings: Settings) -> int:
     return anyio.run(_plan, settings)
 
 
-async def sweep_with_display(settings: Settings, progress: str, *, simulated: bool = False) -> int:
+async def sweep_with_display(
+    settings: Settings, progress: str, *, fresh: bool = False, simulated: bool = False
+) -> int:
     """Sweep as the command does: with progress, signals, and a summary at the end.
 
     The rates of a `simulated` organization are not kept for the next run.
@@ -65,7 +68,8 @@ async def sweep_with_display(settings: Settings, progress: str, *, simulated: bo
     Raises the project's errors where the sweep could not begin or not write.
     """
     _warn_of_unusual(settings)
-    run = Run(settings, memory=RateMemory(None if simulated else default_path()))
+    memory = RateMemory(None if simulated else default_path())
+    run = Run(settings, memory=memory, fresh=fresh)
     began = run.tally.now()
     failure: HarvesterError | None = None
     async with _stopped_by_signals(run) as caught:

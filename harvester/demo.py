@@ -58,7 +58,7 @@ async def _demo(output: str, progress: str) -> int:
             ),
             soft_wrap=True,
         )
-        code = await sweep_with_display(settings, progress, simulated=True)
+        code = await sweep_with_display(settings, progress, fresh=True, simulated=True)
     _say_next(console, settings)
     # One account was denied on purpose: that is what the demo shows, not a failure of it.
     return 0 if code == _PARTIAL else code

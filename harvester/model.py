@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -131,6 +133,44 @@ class Page:
     def lines(self) -> list[bytes]:
         """The findings as lines, each with its newline."""
         return self.text.splitlines(keepends=True)
+
+    @property
+    def severities(self) -> Counter[str]:
+        """How many of the findings have each severity, "" for those without one."""
+        return Counter([str(one.severity or "") for one in self.facets])
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a query stands: what its pages gave so far, and where it goes on.
+
+    `token` is the next token, None where nothing was read yet or, if `done`, where the chain
+    ended. `severities` counts the findings that were written, "" for those without a severity.
+    """
+
+    token: str | None = None
+    done: bool = False
+    pages: int = 0
+    severities: Mapping[str, int] = field(default_factory=dict)
+
+    def after(self, page: Page) -> Cursor:
+        """Return where the query stands after one more page."""
+        counts = Counter(self.severities)
+        counts.update(page.severities)
+        return Cursor(page.next_token, page.next_token is None, self.pages + 1, counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an earlier, unfinished run left a target.
+
+    `complete` means that it was read whole. `expected` is the service's count that a cut was
+    made by, None where the target was not cut.
+    """
+
+    complete: bool
+    expected: int | None
+    cursors: Mapping[Query, Cursor]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from harvester.errors import (
     ServiceError,
     TokenRefusedError,
 )
-from harvester.model import Page, Query, Target
+from harvester.model import Page, Query, Standing, Target
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel
 from harvester.paging.pager import Pager
@@ -54,28 +54,45 @@ class TargetReader:
         Raises the error of the first query that could not be read to its end; others may have
         been. A refusal, or a target that cannot be reached, stops them all.
         """
+        standing = self._sink.standing(target)
         if self._split != "none" and [query.name for query in queries] == [""]:
-            await self._read_whole(queries[0])
+            await self._read_whole(queries[0], standing)
         else:
-            await self._read_all([self._pager(query) for query in queries])
+            self._sink.begin(target, queries, None)
+            await self._read_all([self._pager(query, standing) for query in queries])
         await self._sink.finished(target)
 
-    async def _read_whole(self, query: Query) -> None:
+    async def _read_whole(self, query: Query, standing: Standing | None) -> None:
         """Read a target without a filter: by one call where it is small, cut where it is large."""
-        pager = self._pager(query)
+        if standing is not None and standing.expected is not None:
+            await self._read_cut(query, list(standing.cursors), standing.expected, standing)
+            return
+        pager = self._pager(query, standing)
+        if pager.cursor.token is not None or pager.cursor.done:
+            await pager.read()
+            return
         first = await pager.first()
         counts = await self._count() if first.next_token is not None else None
         cut = await self._choose(counts, first) if counts is not None else None
         if counts is None or cut is None:
+            self._sink.begin(query.target, [query], None)
             await pager.read(first)
             return
-        pagers = [self._pager(part) for part in cut.queries(query.target)]
+        await self._read_cut(query, cut.queries(query.target), counts["all"], None)
+
+    async def _read_cut(
+        self, whole: Query, parts: Sequence[Query], expected: int, standing: Standing | None
+    ) -> None:
+        """Read the parts of a cut, and the whole instead where they are not all of it."""
+        self._sink.begin(whole.target, parts, expected)
+        pagers = [self._pager(part, standing) for part in parts]
         await self._read_all(pagers)
-        if not await self._is_all(pagers, counts["all"]):
+        if not await self._is_all(pagers, expected):
             for part in pagers:
-                self._tally.take_back(query.target, part.written)
-            await self._sink.replace([part.query for part in pagers], query)
-            await self._pager(query).read()
+                self._tally.take_back(whole.target, part.cursor.severities)
+            await self._sink.replace(parts, whole)
+            self._sink.begin(whole.target, [whole], None)
+            await self._pager(whole).read()
 
     async def _read_all(self, pagers: Sequence[Pager]) -> None:
         failures: list[HarvesterError] = []
@@ -96,7 +113,7 @@ class TargetReader:
         More than the count is no proof either: a count that is too low would hide what the cut
         does not hold.
         """
-        read = sum(pager.written.total() for pager in pagers)
+        read = sum(pager.written for pager in pagers)
         if read != expected:
             counts = await self._count()
             if counts is None or read != counts["all"]:
@@ -141,8 +158,9 @@ class TargetReader:
             return cuts[0] if cuts else None
         return best_of(cuts, findings, size, width)
 
-    def _pager(self, query: Query) -> Pager:
+    def _pager(self, query: Query, standing: Standing | None = None) -> Pager:
         async def fetch(token: str | None) -> Page:
             return await fetch_page(self._channel, self._sizes, query, token)
 
-        return Pager(query, fetch, self._sink, self._tally)
+        cursor = standing.cursors.get(query) if standing is not None else None
+        return Pager(query, fetch, self._sink, self._tally, cursor=cursor)

@@ -48,10 +48,16 @@ class Run:
     """
 
     def __init__(
-        self, settings: Settings, *, sink: Sink | None = None, memory: RateMemory | None = None
+        self,
+        settings: Settings,
+        *,
+        sink: Sink | None = None,
+        memory: RateMemory | None = None,
+        fresh: bool = False,
     ) -> None:
         self._settings = check_settings(settings)
         self._sink = sink
+        self._fresh = fresh
         self._memory = memory or RateMemory()
         self._clock = Clock()
         self.tally = Tally(self._clock.now)
@@ -114,7 +120,7 @@ class Run:
             reason = f"the deadline of {self._settings.limits.deadline}"
         with self._scope:
             async with (
-                self._sink or sink_for(self._settings.output) as sink,
+                self._sink or sink_for(self._settings, fresh=self._fresh) as sink,
                 open_journey(self._settings, self.tally, self._clock, self._memory) as journey,
             ):
                 await journey.sweep(sink)
@@ -230,12 +236,14 @@ def open_sweep(settings: Settings) -> Sweep:
     return Sweep(settings)
 
 
-async def run_sweep(settings: Settings) -> Summary:
+async def run_sweep(settings: Settings, *, fresh: bool = False) -> Summary:
     """Sweep into the settings' output, as the command does, and return the summary.
+
+    An unfinished sweep of the same output is gone on with, unless a `fresh` one is asked for.
 
     A target that failed is a problem in the summary, not an error. Raises:
         SettingsError: the settings contradict each other or hold wrong values.
         StartError: the sweep could not begin.
         OutputError: the output or the summary cannot be written, or is in use.
     """
-    return await Run(settings).perform()
+    return await Run(settings, fresh=fresh).perform()

@@ -97,6 +97,11 @@ class Journey:
         """
 
         async def read(channel: Channel, target: Target) -> None:
+            standing = sink.standing(target)
+            if standing is not None and standing.complete:
+                for cursor in standing.cursors.values():
+                    self._tally.read(target, cursor.severities, pages=cursor.pages)
+                return
             queries = await self._queries(channel, target)
             split = self._settings.findings.split
             await TargetReader(channel, self._sizes, sink, self._tally, split).read(target, queries)

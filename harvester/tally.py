@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from harvester.errors import HarvesterError, ServiceError
-from harvester.model import Facets, Outcome, Stage, Status, Target
+from harvester.model import Outcome, Stage, Status, Target
 
 SLOWEST = 5
 """How many of the slowest targets are remembered."""
@@ -74,21 +74,25 @@ class Tally:
         """Note that the reading of a target begins."""
         self.open[target].begun = self.now()
 
-    def read(self, target: Target, severities: Counter[str]) -> None:
-        """Note a page and the severities of its findings that go to the output."""
-        findings = severities.total()
-        self.pages += 1
+    def read(self, target: Target, severities: Mapping[str, int], *, pages: int = 1) -> None:
+        """Note a page and the severities of its findings that go to the output.
+
+        More than one page where an earlier run, which this one goes on with, has read them.
+        """
+        findings = sum(severities.values())
+        self.pages += pages
         self.findings += findings
         self.severities.update(severities)
         reading = self.open[target]
-        reading.pages += 1
+        reading.pages += pages
         reading.findings += findings
 
-    def take_back(self, target: Target, severities: Counter[str]) -> None:
+    def take_back(self, target: Target, severities: Mapping[str, int]) -> None:
         """Note that findings written for a query are withdrawn, since it starts over."""
-        self.findings -= severities.total()
+        findings = sum(severities.values())
+        self.findings -= findings
         self.severities.subtract(severities)
-        self.open[target].findings -= severities.total()
+        self.open[target].findings -= findings
 
     def retried(self) -> None:
         """Note that a call is made again."""
@@ -131,11 +135,6 @@ def _stage_of(error: HarvesterError | None) -> Stage:
     if isinstance(error, ServiceError):
         return _STAGES.get(error.operation, "findings")
     return "findings"
-
-
-def severity_counts(facets: Sequence[Facets]) -> Counter[str]:
-    """Return how many findings have each severity, "" for those without one."""
-    return Counter([str(one.severity or "") for one in facets])
 
 
 def code_of(error: HarvesterError | None) -> str:

@@ -1,28 +1,30 @@
-"""NDJSON to one file or a partitioned folder, each file whole or not at all."""
+"""NDJSON to one file or a partitioned folder: resumable, and whole or not there at all."""
 
 from __future__ import annotations
 
-import gzip
+import logging
 import os
-import re
-from array import array
-from collections.abc import Callable, Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
-import zstandard
 
+from harvester.clock import Clock
 from harvester.errors import OutputError
-from harvester.model import Page, Query, Target
-from harvester.output.workspace import Workspace, cannot_write, make_private, sync_folder
+from harvester.model import Page, Query, Standing, Target
+from harvester.output.contents import Contents
+from harvester.output.journal import Journal, Record, write_all
+from harvester.output.publish import Parts, write_part
+from harvester.output.resume import SPOOL, header, take_up
+from harvester.output.workspace import Workspace, cannot_write
 
-_CHUNK = 1 << 20
-_ACCOUNT = re.compile(r"[0-9]{12}")
-_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+_COMMIT_SECONDS = 1.0
+_log = logging.getLogger("harvester")
 
 
 class FileSink:
@@ -32,26 +34,57 @@ class FileSink:
     they are. A query that starts over drops its places, and the same findings make the same
     file whatever their timing was.
 
+    Every second, and when it ends, a run makes the spool durable and then says so in the
+    journal beside it. What stands there is what the next run goes on with.
+
     Args:
-        workspace: where the spool stands.
+        workspace: where spool and journal stand.
         parts: the files to write for the targets that were read.
+        identity: the settings that decide what is read; a sweep that was begun with others
+            is not gone on with.
+        fresh: throw away what an earlier run left.
     """
 
-    def __init__(self, workspace: Workspace, parts: Parts) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        parts: Parts,
+        *,
+        identity: Mapping[str, Any] | None = None,
+        fresh: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
         self._workspace = workspace
         self._parts = parts
-        self._spool: IO[bytes] | None = None
-        self._end = 0
-        self._places: dict[Query, array[int]] = {}
+        self._identity = dict(identity or {})
+        self._fresh = fresh
+        self._clock = clock or Clock()
+        self._journal = Journal(workspace)
+        self._contents = Contents()
+        self._begun = time.time()
+        self._visited: set[Target] = set()
+        self._spool: int | None = None
+        self._committing = anyio.Lock()
+        self._committed = 0.0
+        self._published = False
 
     async def __aenter__(self) -> Self:
-        """Lock the output and open the spool."""
+        """Lock the output, and take up what an unfinished run left."""
         self._workspace.open()
         try:
-            self._spool = os.fdopen(self._workspace.create("spool"), "r+b", buffering=_CHUNK)
-        except OSError as error:
+            left = None if self._fresh else take_up(self._workspace, self._journal, self._identity)
+            if left is not None:
+                self._begun, self._contents = left
+            self._spool = self._workspace.create(SPOOL, keep=left is not None)
+            os.ftruncate(self._spool, self._contents.end)
+            self._journal.rewrite(self._everything())
+        except BaseException as error:
+            self._close()
             self._workspace.close()
-            raise cannot_write(self._workspace.folder, error) from error
+            if isinstance(error, OSError):
+                raise cannot_write(self._workspace.folder, error) from error
+            raise
+        self._committed = self._clock.now()
         return self
 
     async def __aexit__(
@@ -60,157 +93,104 @@ class FileSink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Remove what stands beside the output."""
+        """Keep what was read for the next run, or remove it once it is published."""
         try:
-            if self._spool is not None:
-                self._spool.close()
-        except OSError:
-            pass  # a full disk: what the buffer held is of no use any more
+            if not self._published:
+                with anyio.CancelScope(shield=True):
+                    await self._commit()
+        except OutputError as failure:
+            _log.debug("the last second is not kept: %s", failure)  # the disk is full, say
         finally:
+            self._close()
+            if self._published or not self._contents.targets():
+                self._workspace.remove()
             self._workspace.close()
+
+    def standing(self, target: Target) -> Standing | None:
+        """Return where an earlier run left a target."""
+        self._visited.add(target)
+        return self._contents.standing(target)
+
+    def begin(self, target: Target, queries: Sequence[Query], expected: int | None) -> None:
+        """Note by which queries a target is read."""
+        self._visited.add(target)
+        self._contents.begin(target, queries, expected)
 
     async def write(self, query: Query, page: Page) -> None:
         """Append a page to the spool."""
-        if not page.text:
-            return
         try:
-            self._file.write(page.text)
+            write_all(self._file, page.text, self._contents.end)
         except OSError as error:
-            raise cannot_write(self._workspace.folder / "spool", error) from error
-        places = self._places.setdefault(query, array("q"))
-        if places and places[-2] + places[-1] == self._end:
-            places[-1] += len(page.text)
-        else:
-            places.extend((self._end, len(page.text)))
-        self._end += len(page.text)
-        await anyio.lowlevel.checkpoint()
+            raise cannot_write(self._workspace.folder / SPOOL, error) from error
+        self._contents.add(query, page)
+        if self._clock.now() - self._committed >= _COMMIT_SECONDS and not self._committing.locked():
+            # A page that is noted here and not by its reader would be counted by no one.
+            with anyio.CancelScope(shield=True):
+                await self._commit()
 
     async def replace(self, queries: Sequence[Query], by: Query) -> None:
         """Drop what was written for some queries."""
-        del by
-        for query in queries:
-            self._places.pop(query, None)
+        self._contents.replace(queries, by)
 
     async def finished(self, target: Target) -> None:
-        """Nothing to do: places are kept until the end."""
+        """Note that a target was read whole."""
+        self._contents.finish(target)
 
     async def publish(self, complete: Collection[Target]) -> None:
         """Write the files under their names."""
+        await self._commit()
         await anyio.to_thread.run_sync(self._publish, complete)
+        self._published = True
 
     @property
-    def _file(self) -> IO[bytes]:
+    def _file(self) -> int:
         if self._spool is None:
             raise OutputError("the output is not open")
         return self._spool
 
-    def _publish(self, complete: Collection[Target]) -> None:
-        by_target: dict[Target, list[Query]] = {target: [] for target in complete}
-        for query in sorted(self._places):
-            by_target.setdefault(query.target, []).append(query)
+    async def _commit(self) -> None:
+        """Make what was written durable, then say so in the journal."""
+        async with self._committing:
+            self._committed = self._clock.now()
+            if not self._journal.is_open:
+                return
+            if self._journal.is_large:
+                say = partial(self._journal.rewrite, self._everything())
+            elif (record := self._contents.changes()) is not None:
+                say = partial(self._journal.append, record)
+            else:
+                return
+            await anyio.to_thread.run_sync(self._make_durable, say)
+
+    def _everything(self) -> list[Record]:
+        return [header(self._begun, self._identity), self._contents.everything()]
+
+    def _make_durable(self, say: Callable[[], None]) -> None:
         try:
-            self._file.flush()
-            for path, queries in self._parts(by_target):
-                if queries is None:
+            os.fdatasync(self._file)
+            say()
+        except OSError as error:
+            # No record may follow one that is missing.
+            self._journal.close()
+            raise cannot_write(self._workspace.folder, error) from error
+
+    def _publish(self, complete: Collection[Target]) -> None:
+        by_target = {target: self._contents.places(target) for target in complete}
+        for target in self._contents.targets():
+            # What an earlier run read of a target that is no longer wanted is none of ours.
+            if target in self._visited:
+                by_target.setdefault(target, self._contents.places(target))
+        try:
+            for path, pieces in self._parts(by_target):
+                if pieces is None:
                     path.unlink(missing_ok=True)
                 else:
-                    self._write_part(path, queries)
+                    write_part(self._workspace, self._file, path, pieces)
         except OSError as error:
             raise cannot_write(Path(error.filename or self._workspace.folder), error) from error
 
-    def _write_part(self, path: Path, queries: list[Query]) -> None:
-        make_private(path.parent)
-        part = self._workspace.folder / "part"
-        with (
-            os.fdopen(self._workspace.create("part"), "wb") as raw,
-            compressor(path)(raw) as stream,
-        ):
-            for query in queries:
-                for start, length in _pieces(self._places[query]):
-                    anyio.from_thread.check_cancelled()
-                    stream.write(self._piece(start, length))
-            stream.flush()
-        descriptor = os.open(part, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        part.replace(path)
-        sync_folder(path.parent)
-
-    def _piece(self, start: int, length: int) -> bytes:
-        piece = os.pread(self._file.fileno(), length, start)
-        if len(piece) != length:
-            raise OSError(5, "the spool is shorter than what was written to it")
-        return piece
-
-
-def _pieces(places: array[int]) -> Iterator[tuple[int, int]]:
-    """Yield where the parts of a query are, in pieces that fit into memory."""
-    for index in range(0, len(places), 2):
-        start, end = places[index], places[index] + places[index + 1]
-        for begin in range(start, end, _CHUNK):
-            yield begin, min(_CHUNK, end - begin)
-
-
-Part = tuple[Path, list[Query] | None]
-Parts = Callable[[dict[Target, list[Query]]], Iterator[Part]]
-"""From the queries with findings of each target, to files: a path, and the queries that go
-there in this order, or None for a file that must not be there."""
-
-
-def one_file(path: Path) -> Parts:
-    """Return the parts of a single file: everything, by account, region and query."""
-
-    def parts(by_target: dict[Target, list[Query]]) -> Iterator[Part]:
-        yield path, [query for target in sorted(by_target) for query in by_target[target]]
-
-    return parts
-
-
-def partitioned(folder: Path, suffix: str) -> Parts:
-    """Return the parts of a folder: one file for each target that has findings.
-
-    A complete target without findings has no file, and one from an earlier sweep is removed.
-    """
-
-    def parts(by_target: dict[Target, list[Query]]) -> Iterator[Part]:
-        for target in sorted(by_target):
-            where = folder / _name("account", target.account, _ACCOUNT)
-            where /= _name("region", target.region, _REGION)
-            for ending in (".ndjson", ".ndjson.zst"):
-                wanted = ending == suffix and by_target[target]
-                yield where / f"findings{ending}", by_target[target] if wanted else None
-
-    return parts
-
-
-def compressor(path: Path) -> Callable[[IO[bytes]], Any]:
-    """Return what opens a compressed stream over a file, as the file's name says."""
-    if path.suffix == ".gz":
-        # No name and no time inside: the same findings give the same bytes.
-        return lambda raw: gzip.GzipFile("", "wb", 6, raw, mtime=0)
-    if path.suffix == ".zst":
-        return lambda raw: zstandard.ZstdCompressor(3).stream_writer(raw, closefd=False)
-    return _Unclosed
-
-
-class _Unclosed:
-    """A stream whose `with` block leaves it open, as the compressors do."""
-
-    def __init__(self, raw: IO[bytes]) -> None:
-        self.write = raw.write
-        self.flush = raw.flush
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.flush()
-
-
-def _name(kind: str, value: str, pattern: re.Pattern[str]) -> str:
-    # Accounts and regions come from the service: only their own alphabet becomes a path.
-    if not pattern.fullmatch(value):
-        raise OutputError(f"{kind} {value[:80]!r} cannot be part of a file name")
-    return f"{kind}={value}"
+    def _close(self) -> None:
+        self._journal.close()
+        if self._spool is not None:
+            os.close(self._spool)
+            self._spool = None

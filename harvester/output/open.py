@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
-from harvester.output.files import FileSink, one_file, partitioned
+from typing import Any
+
+import msgspec
+import orjson
+
+from harvester.output.files import FileSink
+from harvester.output.publish import one_file, partitioned
 from harvester.output.sink import Sink
 from harvester.output.stdout import StdoutSink
 from harvester.output.workspace import Workspace, absolute
-from harvester.settings import OutputSettings
+from harvester.settings import Settings
+
+# These decide what is read. How it is read, and as whom, may change while a sweep is unfinished.
+_IDENTITY = {
+    "accounts": ("organization", "organizational_units", "include", "exclude"),
+    "regions": ("include", "exclude"),
+    "findings": ("pipelines", "filters"),
+}
 
 
-def sink_for(settings: OutputSettings) -> Sink:
-    """Return the sink for a destination, not opened yet.
+def sink_for(settings: Settings, *, fresh: bool = False) -> Sink:
+    """Return the sink for the settings' output, not opened yet.
+
+    A `fresh` one throws away what an unfinished sweep of the same output left.
 
     Raises:
         OutputError: standard output is closed.
     """
-    if settings.kind == "stdout":
+    output = settings.output
+    if output.kind == "stdout":
         return StdoutSink()
-    path = absolute(settings.path)
-    if settings.kind == "folder":
-        suffix = ".ndjson.zst" if settings.compression == "zstd" else ".ndjson"
-        return FileSink(Workspace(path / ".harvester"), partitioned(path, suffix))
-    return FileSink(Workspace(path.parent / f".{path.name}.harvester"), one_file(path))
+    path = absolute(output.path)
+    if output.kind == "folder":
+        suffix = ".ndjson.zst" if output.compression == "zstd" else ".ndjson"
+        folder, parts = path / ".harvester", partitioned(path, suffix)
+    else:
+        folder, parts = path.parent / f".{path.name}.harvester", one_file(path)
+    return FileSink(Workspace(folder), parts, identity=_identity(settings), fresh=fresh)
+
+
+def _identity(settings: Settings) -> dict[str, Any]:
+    """Return the settings that decide what is read, by key, as JSON would hold them."""
+    return {
+        f"{section}.{key}": orjson.loads(
+            msgspec.json.encode(getattr(getattr(settings, section), key))
+        )
+        for section, keys in _IDENTITY.items()
+        for key in keys
+    }

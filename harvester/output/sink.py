@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from harvester.model import Page, Query, Target
+from harvester.model import Page, Query, Standing, Target
 
 
 class Sink(Protocol):
@@ -26,6 +26,14 @@ class Sink(Protocol):
         trace: TracebackType | None,
     ) -> None:
         """Let go of it; what was not published does not appear."""
+        ...
+
+    def standing(self, target: Target) -> Standing | None:
+        """Return where an earlier run left a target, None where it has to be read anew."""
+        ...
+
+    def begin(self, target: Target, queries: Sequence[Query], expected: int | None) -> None:
+        """Note by which queries a target is read from now on, and what a cut should hold."""
         ...
 
     async def write(self, query: Query, page: Page) -> None:
@@ -72,6 +80,15 @@ class StreamSink(ABC):
         trace: TracebackType | None,
     ) -> None:
         """Nothing to let go of."""
+
+    def standing(self, target: Target) -> Standing | None:  # noqa: ARG002  # a protocol's method
+        """Return None: what was passed on cannot be gone on with."""
+        return None
+
+    def begin(  # noqa: B027  # likewise
+        self, target: Target, queries: Sequence[Query], expected: int | None
+    ) -> None:
+        """Nothing to note."""
 
     async def write(self, query: Query, page: Page) -> None:
         """Pass on those findings of a page that were not passed on before."""

@@ -28,7 +28,7 @@ class Workspace:
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Make the folder, lock it, and clear away what a killed run left.
+        """Make the folder, and lock it. What an unfinished run left stays in it.
 
         Raises:
             OutputBusyError: another run holds it.
@@ -39,32 +39,43 @@ class Workspace:
             # The run before us may remove the folder between our open and our lock.
             if not any(self._try_lock() for _ in range(_TRIES)):
                 raise OutputError(f"{self.folder} cannot be made and locked")
-            self._clear()
         except OSError as error:
-            self._let_go()
+            self.close()
             raise cannot_write(self.folder, error) from error
 
-    def create(self, name: str) -> int:
-        """Return a descriptor of a new private file in the folder, for reading and writing."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self.folder / name, flags, _PRIVATE_FILE)
+    def create(self, name: str, *, keep: bool = False) -> int:
+        """Return a descriptor of a private file in the folder, for reading and writing.
 
-    def close(self) -> None:
-        """Remove the folder and let go of the lock."""
+        The file is new and empty, but for one that is there and to `keep`.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self.folder / name, flags | (0 if keep else os.O_TRUNC), _PRIVATE_FILE)
+
+    def open_file(self, name: str) -> int:
+        """Return a descriptor of a file in the folder, for reading."""
+        return os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def size(self, name: str) -> int:
+        """Return the size in bytes of a file in the folder, 0 where it is not there."""
+        try:
+            found = (self.folder / name).lstat()
+        except FileNotFoundError:
+            return 0
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+    def remove(self) -> None:
+        """Remove the folder and all in it, as far as it can be removed; keep the lock until then."""
         if self._lock is not None:
             with suppress(OSError):
-                self._clear()
+                for leftover in self.folder.iterdir():
+                    if leftover.name != "lock":
+                        _remove(leftover)
                 # Last, and not the folder with all in it: the next run may be in it already.
                 (self.folder / "lock").unlink()
                 self.folder.rmdir()
-            self._let_go()
 
-    def _clear(self) -> None:
-        for leftover in self.folder.iterdir():
-            if leftover.name != "lock":
-                _remove(leftover)
-
-    def _let_go(self) -> None:
+    def close(self) -> None:
+        """Let go of the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

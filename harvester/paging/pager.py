@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
 
 from harvester.errors import ChainError, TokenRefusedError
-from harvester.model import Page, Query
+from harvester.model import Cursor, Page, Query
 from harvester.paging.planner import belonging
-from harvester.tally import Tally, severity_counts
+from harvester.tally import Tally
 
 
 class PageSink(Protocol):
@@ -51,10 +50,11 @@ class Pager:
             sense.
         sink: where the findings go.
         tally: where they are counted.
+        cursor: where an earlier run left the query; what it read is counted as read.
 
     Attributes:
         query: what it reads.
-        written: the findings handed to the sink, by severity.
+        cursor: where the query stands.
     """
 
     def __init__(
@@ -63,7 +63,9 @@ class Pager:
         fetch: Callable[[str | None], Awaitable[Page]],
         sink: PageSink,
         tally: Tally,
+        *,
         limits: ChainLimits | None = None,
+        cursor: Cursor | None = None,
     ) -> None:
         self.query = query
         self._fetch = fetch
@@ -71,8 +73,18 @@ class Pager:
         self._tally = tally
         self._limits = limits or ChainLimits()
         self._seen: set[bytes] = set()
-        self.written: Counter[str] = Counter()
+        self.cursor = cursor or Cursor()
         self._restarts = 0
+        self._empty = 0
+        if self.cursor.token is not None:
+            self._seen.add(_digest(self.cursor.token))
+        if cursor is not None:
+            tally.read(query.target, cursor.severities, pages=cursor.pages)
+
+    @property
+    def written(self) -> int:
+        """How many findings were handed to the sink."""
+        return sum(self.cursor.severities.values())
 
     async def first(self) -> Page:
         """Return the first page, without writing it: `read` goes on from there."""
@@ -84,20 +96,21 @@ class Pager:
         Raises:
             ServiceError: a page could not be had, or the chain (`ChainError`) has no end.
         """
-        page, empty = first or await self._fetch(None), 0
-        while True:
-            await self._write(page)
-            if page.next_token is None:
-                return
-            empty = 0 if page.facets else empty + 1
-            self._guard(page.next_token, empty)
-            try:
-                page = await self._ask(page.next_token)
-            except TokenRefusedError:
-                if self._restarts >= self._limits.restarts:
-                    raise
-                await self._start_over()
-                page, empty = await self._fetch(None), 0
+        if first is not None:
+            await self._take(first)
+        while not self.cursor.done:
+            await self._take(await self._next())
+
+    async def _next(self) -> Page:
+        if self.cursor.token is None:
+            return await self._fetch(None)
+        try:
+            return await self._ask(self.cursor.token)
+        except TokenRefusedError:
+            if self._restarts >= self._limits.restarts:
+                raise
+            await self._start_over()
+            return await self._fetch(None)
 
     async def _ask(self, token: str) -> Page:
         page = await self._fetch_twice(token)
@@ -114,26 +127,29 @@ class Pager:
             # Once may be a hiccup, and starting over is dear; twice, and the token is dead.
             return await self._fetch(token)
 
-    async def _write(self, page: Page) -> None:
-        page = belonging(page, self.query)
-        severities = severity_counts(page.facets)
-        await self._sink.write(self.query, page)
-        self.written.update(severities)
-        self._tally.read(self.query.target, severities)
+    async def _take(self, page: Page) -> None:
+        ours = belonging(page, self.query)
+        await self._sink.write(self.query, ours)
+        self.cursor = self.cursor.after(ours)
+        self._tally.read(self.query.target, ours.severities)
+        self._empty = 0 if page.facets else self._empty + 1
+        if page.next_token is not None:
+            self._guard(page.next_token)
 
     async def _start_over(self) -> None:
         self._restarts += 1
         self._seen.clear()
+        self._empty = 0
         await self._sink.replace([self.query], self.query)
-        self._tally.take_back(self.query.target, self.written)
-        self.written.clear()
+        self._tally.take_back(self.query.target, self.cursor.severities)
+        self.cursor = Cursor()
 
-    def _guard(self, next_token: str, empty: int) -> None:
+    def _guard(self, next_token: str) -> None:
         digest = _digest(next_token)
         if digest in self._seen:
             raise self._broken("TokenRepeated", "the service gave a token for the second time")
-        if empty >= self._limits.empty_pages:
-            raise self._broken("EndlessEmptyPages", f"{empty} empty pages in a row")
+        if self._empty >= self._limits.empty_pages:
+            raise self._broken("EndlessEmptyPages", f"{self._empty} empty pages in a row")
         self._seen.add(digest)
 
     def _broken(self, code: str, message: str) -> ChainError:

@@ -1,0 +1,128 @@
+"""From the spool to the files under their names, each whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Self, TypeAlias
+
+import anyio.from_thread
+import zstandard
+
+from harvester.errors import OutputError
+from harvester.model import Query, Target
+from harvester.output.workspace import Workspace, make_private, sync_folder
+
+_CHUNK = 1 << 20
+_PART = "part"
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+
+Places: TypeAlias = "array[int]"
+"""Where pages are in the spool, in their order: pairs of offset and length."""
+
+Part = tuple[Path, Sequence[Places] | None]
+Parts = Callable[[Mapping[Target, Mapping[Query, Places]]], Iterator[Part]]
+"""From what each target has in the spool, to files: a path, and what goes there in this order,
+or None for a file that must not be there."""
+
+
+def write_part(workspace: Workspace, spool: int, path: Path, pieces: Sequence[Places]) -> None:
+    """Write a file in the workspace, and put it at its path when it is durable."""
+    make_private(path.parent)
+    with (
+        os.fdopen(workspace.create(_PART), "wb") as raw,
+        compressor(path)(raw) as stream,
+    ):
+        for places in pieces:
+            for start, length in _bounded(places):
+                anyio.from_thread.check_cancelled()
+                stream.write(_piece(spool, start, length))
+        stream.flush()
+    descriptor = os.open(workspace.folder / _PART, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    (workspace.folder / _PART).replace(path)
+    sync_folder(path.parent)
+
+
+def _piece(spool: int, start: int, length: int) -> bytes:
+    piece = os.pread(spool, length, start)
+    if len(piece) != length:
+        raise OSError(5, "the spool is shorter than what was written to it")
+    return piece
+
+
+def _bounded(places: Places) -> Iterator[tuple[int, int]]:
+    """Yield where pages are, in pieces that fit into memory."""
+    for index in range(0, len(places), 2):
+        start, end = places[index], places[index] + places[index + 1]
+        for begin in range(start, end, _CHUNK):
+            yield begin, min(_CHUNK, end - begin)
+
+
+def one_file(path: Path) -> Parts:
+    """Return the parts of a single file: everything, by account, region and query."""
+
+    def parts(by_target: Mapping[Target, Mapping[Query, Places]]) -> Iterator[Part]:
+        yield path, [one for target in sorted(by_target) for one in _in_order(by_target[target])]
+
+    return parts
+
+
+def partitioned(folder: Path, suffix: str) -> Parts:
+    """Return the parts of a folder: one file for each target that has findings.
+
+    A complete target without findings has no file, and one from an earlier sweep is removed.
+    """
+
+    def parts(by_target: Mapping[Target, Mapping[Query, Places]]) -> Iterator[Part]:
+        for target in sorted(by_target):
+            where = folder / _name("account", target.account, _ACCOUNT)
+            where /= _name("region", target.region, _REGION)
+            for ending in (".ndjson", ".ndjson.zst"):
+                wanted = _in_order(by_target[target]) if ending == suffix else []
+                yield where / f"findings{ending}", wanted or None
+
+    return parts
+
+
+def _in_order(queries: Mapping[Query, Places]) -> list[Places]:
+    return [queries[query] for query in sorted(queries)]
+
+
+def compressor(path: Path) -> Callable[[IO[bytes]], Any]:
+    """Return what opens a compressed stream over a file, as the file's name says."""
+    if path.suffix == ".gz":
+        # No name and no time inside: the same findings give the same bytes.
+        return lambda raw: gzip.GzipFile("", "wb", 6, raw, mtime=0)
+    if path.suffix == ".zst":
+        return lambda raw: zstandard.ZstdCompressor(3).stream_writer(raw, closefd=False)
+    return _Unclosed
+
+
+class _Unclosed:
+    """A stream whose `with` block leaves it open, as the compressors do."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self.write = raw.write
+        self.flush = raw.flush
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+
+def _name(kind: str, value: str, pattern: re.Pattern[str]) -> str:
+    # Accounts and regions come from the service: only their own alphabet becomes a path.
+    if not pattern.fullmatch(value):
+        raise OutputError(f"{kind} {value[:80]!r} cannot be part of a file name")
+    return f"{kind}={value}"
