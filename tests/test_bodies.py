@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.aws.bodies import decode_list, decode_page
+from harvester.aws.bodies import decode_line, decode_list, decode_page
 from harvester.errors import DamagedAnswerError, TransientError
-from harvester.model import Page
+from harvester.model import Finding, Page
 
 _WHOLE = json.dumps(
     {
@@ -28,14 +28,20 @@ _WHOLE = json.dumps(
 
 def _decode(body: bytes | str) -> Page:
     body = body.encode() if isinstance(body, str) else body
-    return decode_page(body, account="111122223333", region="us-east-1")
+    page = decode_page(body, account="111122223333", region="us-east-1")
+    assert len(page.facets) == len(page.lines)
+    return page
+
+
+def _findings(page: Page) -> list[Finding]:
+    return [decode_line(line) for line in page.lines]
 
 
 def test_a_whole_body_is_a_page() -> None:
     page = _decode(_WHOLE)
 
-    assert [finding["title"][:10] for finding in page.findings] == ["CVE-2026-1", 'quoted "te']
-    assert page.findings[0]["firstObservedAt"] == "1970-01-01T00:00:01.500Z"
+    assert [finding["title"][:10] for finding in _findings(page)] == ["CVE-2026-1", 'quoted "te']
+    assert _findings(page)[0]["firstObservedAt"] == "1970-01-01T00:00:01.500Z"
     assert page.next_token == "AAAA"
 
 
@@ -108,7 +114,7 @@ def test_a_changed_byte_never_raises_anything_else(position: int, byte: int) -> 
         page = _decode(spoiled)
     except DamagedAnswerError:
         return
-    assert len(page.findings) == 2
+    assert len(page.lines) == 2
 
 
 @pytest.mark.parametrize(
@@ -122,13 +128,13 @@ def test_a_changed_byte_never_raises_anything_else(position: int, byte: int) -> 
     ],
 )
 def test_the_next_token(answer: dict[str, Any], token: str | None) -> None:
-    assert _decode(json.dumps(answer)) == Page([], token)
+    assert _decode(json.dumps(answer)) == Page(b"", [], token)
 
 
 def test_only_the_four_timestamps_of_the_api_are_rewritten() -> None:
     times = {"firstObservedAt": 1.5, "updatedAt": 2, "vendorCreatedAt": 3, "vendorUpdatedAt": 4}
     finding = {**times, "packageVulnerabilityDetails": times, "other": times}
-    (found,) = _decode(json.dumps({"findings": [finding]})).findings
+    (found,) = _findings(_decode(json.dumps({"findings": [finding]})))
 
     assert found["other"] == times
     assert found["firstObservedAt"] == "1970-01-01T00:00:01.500Z"
@@ -144,7 +150,7 @@ def test_only_the_four_timestamps_of_the_api_are_rewritten() -> None:
 def test_package_details_of_another_type_are_kept(details: Any) -> None:
     finding = {"packageVulnerabilityDetails": details, "updatedAt": None}
 
-    assert _decode(json.dumps({"findings": [finding]})).findings == [finding]
+    assert _findings(_decode(json.dumps({"findings": [finding]}))) == [finding]
 
 
 def test_other_listings_are_read_by_their_own_key() -> None:

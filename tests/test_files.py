@@ -18,8 +18,9 @@ import anyio
 import pytest
 import zstandard
 
+from harvester.aws.bodies import page_of
 from harvester.errors import OutputBusyError, OutputError
-from harvester.model import Condition, Finding, Query, Target
+from harvester.model import Condition, Finding, Page, Query, Target
 from harvester.output.files import FileSink, Part, one_file
 from harvester.output.open import sink_for
 from harvester.output.sink import Sink
@@ -38,8 +39,12 @@ _QUERIES = [
 NAMES = ("out.ndjson", "out.ndjson.gz", "out.ndjson.zst")
 
 
-def _page(query: Query, page: int, *, size: int = 3) -> list[Finding]:
+def _some(query: Query, page: int, *, size: int = 3) -> list[Finding]:
     return [{"where": f"{query}", "page": page, "n": n, "text": "漏洞 " * 20} for n in range(size)]
+
+
+def _page(query: Query, page: int, *, size: int = 3) -> Page:
+    return page_of(_some(query, page, size=size), f"{page + 1}")
 
 
 def _sink(path: Path | str, **options: Any) -> Sink:
@@ -102,7 +107,7 @@ async def test_a_file_holds_the_same_bytes_whatever_the_timing(tmp_path: Path, n
 
     assert len(seen) == 1
     expected = [
-        one for query in sorted(_QUERIES) for page in range(4) for one in _page(query, page)
+        one for query in sorted(_QUERIES) for page in range(4) for one in _some(query, page)
     ]
     assert _findings(tmp_path / name) == expected
 
@@ -123,7 +128,7 @@ async def test_a_folder_is_partitioned(tmp_path: Path, compression: str) -> None
     for target in (_ONE, _TWO, _THREE):
         path = folder / f"account={target.account}" / f"region={target.region}" / name
         queries = sorted(query for query in _QUERIES if query.target == target)
-        expected = [one for query in queries for page in range(4) for one in _page(query, page)]
+        expected = [one for query in queries for page in range(4) for one in _some(query, page)]
         assert _findings(path) == expected
 
 
@@ -198,7 +203,7 @@ async def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     async def sweep() -> None:
         async with _sink(output) as sink:
             for _ in range(40):
-                await sink.write(_QUERIES[0], [{"noise": noise.hex()}])
+                await sink.write(_QUERIES[0], page_of([{"noise": noise.hex()}], None))
             await sink.publish({_ONE})
 
     with pytest.raises(OutputError) as caught, _files_no_larger_than(limit):
@@ -277,7 +282,7 @@ _REGIONS = ("", "..", "../x-1", "/etc", "us-east-1/..", "us-east-1\n", "US-EAST-
 async def test_a_hostile_name_never_becomes_a_path(tmp_path: Path, target: Target) -> None:
     folder = tmp_path / "a" / "b" / "out"
     async with _sink(f"{folder}/") as sink:
-        await sink.write(Query(target), [{"n": 1}])
+        await sink.write(Query(target), page_of([{"n": 1}], None))
         with pytest.raises(OutputError, match="cannot be part of a file name") as caught:
             await sink.publish({target})
 

@@ -41,7 +41,7 @@ async def fetch(service: FakeImageBuilder, sizes: PageSizes) -> Page:
 async def test_a_region_that_grants_25_is_asked_for_more_once(code: str) -> None:
     service, sizes = FakeImageBuilder(FINDINGS, largest=25, too_large=code), PageSizes(None)
     for _ in range(3):
-        assert len((await fetch(service, sizes)).findings) == 25
+        assert len((await fetch(service, sizes)).lines) == 25
     assert service.calls["list_image_scan_findings"] == 4
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.aws.bodies import decode_line, page_of
 from harvester.errors import ChainError, DamagedAnswerError, RefusedError, TokenRefusedError
 from harvester.model import Condition, Finding, Page, Query, Target
 from harvester.paging.pager import ChainLimits, Pager
@@ -23,7 +24,7 @@ REFUSED = TokenRefusedError("InvalidPaginationTokenException", "no", operation="
 
 
 def _page(number: int | None, next_token: str | None, *, severity: str = "HIGH") -> Page:
-    return Page([] if number is None else [{"n": number, "severity": severity}], next_token)
+    return page_of([] if number is None else [{"n": number, "severity": severity}], next_token)
 
 
 class Service:
@@ -45,18 +46,19 @@ class Service:
 class Sink:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
-        self.pages = 0
+        self.tokens: list[str | None] = []
         self.restarts = 0
 
-    async def write(self, query: Query, findings: list[Finding]) -> None:
+    async def write(self, query: Query, page: Page) -> None:
         assert query.target == TARGET
-        assert findings, "there is nothing to write of an empty page"
-        self.findings += findings
-        self.pages += 1
+        assert len(page.facets) == len(page.lines)
+        self.findings += map(decode_line, page.lines)
+        self.tokens.append(page.next_token)
 
     async def replace(self, queries: Sequence[Query], by: Query) -> None:
         assert list(queries) == [by]
         self.findings.clear()
+        self.tokens.clear()
         self.restarts += 1
 
     @property
@@ -97,6 +99,7 @@ async def test_a_chain_is_read_to_its_absent_token() -> None:
 
     assert asked == [None, "a", "b"]
     assert sink.numbers == [1, 2, 3]
+    assert sink.tokens == ["a", "b", None], "where the query stands after each page"
     assert (tally.pages, tally.findings, tally.severities) == (3, 3, {"HIGH": 3})
     assert tally.open[TARGET].pages == 3
 
@@ -105,7 +108,7 @@ async def test_an_empty_target_is_one_page() -> None:
     sink = Sink()
 
     assert await _read({None: [_page(None, None)]}, sink=sink) == [None]
-    assert (sink.findings, sink.pages) == ([], 0)
+    assert (sink.findings, sink.tokens) == ([], [None])
 
 
 @given(sizes=st.lists(st.integers(0, 3), min_size=1, max_size=30), conditional=st.booleans())
@@ -119,13 +122,14 @@ async def test_empty_pages_anywhere_end_nothing(sizes: list[int], *, conditional
         ]
         everything += findings
         token, following = f"t{number}" if number else None, f"t{number + 1}"
-        answers[token] = [Page(findings, following if number + 1 < len(sizes) else None)]
+        answers[token] = [page_of(findings, following if number + 1 < len(sizes) else None)]
     kept = [one for one in everything if not conditional or one["severity"] != "LOW"]
     conditions = (Condition("severity", ("HIGH", "CRITICAL")),) if conditional else ()
     sink, tally = Sink(), _tally()
     await _read(answers, sink=sink, query=Query(TARGET, conditions=conditions), tally=tally)
 
     assert sink.findings == kept
+    assert sink.tokens == [*list(answers)[1:], None], "of pages without findings too"
     assert tally.pages == len(sizes)
 
 
@@ -220,7 +224,7 @@ async def test_after_starting_over_the_same_tokens_are_no_repetition() -> None:
 async def test_starting_over_takes_back_no_other_querys_counts() -> None:
     sink, tally = Sink(), _tally()
     other = [{"n": 100, "severity": "LOW"}]
-    tally.read(TARGET, other)
+    tally.read(TARGET, Counter({"LOW": 1}))
     sink.findings = list(other)
     answers: Answers = {None: [_page(1, "a")], "a": [REFUSED, REFUSED, _page(2, None)]}
     service = Service(answers)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.model import Condition, Query, Target
-from harvester.paging.planner import match_pipelines, passes, plan_queries
+from harvester.aws.bodies import decode_line, page_of
+from harvester.model import Condition, Finding, Query, Target
+from harvester.paging.planner import belonging, match_pipelines, plan_queries
 
 TARGET = Target("111122223333", "us-east-1")
 _VALUES = ("a", "b", "c", "d")
@@ -37,10 +39,18 @@ def _value(finding: dict[str, Any], name: str) -> Any:
     return finding.get(name)
 
 
-def _answered(query: Query, finding: dict[str, Any]) -> bool:
-    """Whether the service gives a finding, and the conditions leave it."""
-    served = not query.name or _value(finding, query.name) == query.value
-    return served and passes(finding, query.conditions)
+def _kept(query: Query, findings: list[Finding]) -> list[Finding]:
+    """What is left of a page of findings, as lines and as what is looked at alike."""
+    page = belonging(page_of(findings, "token"), query)
+    kept = [decode_line(line) for line in page.lines]
+    assert page == page_of(kept, "token")
+    return kept
+
+
+def _answered(query: Query, findings: list[Finding]) -> list[Finding]:
+    """The findings that the service gives, and the conditions leave."""
+    served = [one for one in findings if not query.name or _value(one, query.name) == query.value]
+    return _kept(query, served)
 
 
 @given(_FILTERS, _PIPELINES, _FINDINGS)
@@ -49,11 +59,17 @@ def test_the_queries_together_hold_what_is_wanted_once(
 ) -> None:
     queries = plan_queries(TARGET, filters, pipelines)
 
-    for finding in findings:
-        wanted = all(_value(finding, name) in values for name, values in filters.items() if values)
-        if pipelines is not None:
-            wanted = wanted and finding.get("imagePipelineArn") in pipelines
-        assert sum(_answered(query, finding) for query in queries) == wanted
+    findings = [{**finding, "n": n} for n, finding in enumerate(findings)]
+    wanted = [
+        finding
+        for finding in findings
+        if all(_value(finding, name) in values for name, values in filters.items() if values)
+        and (pipelines is None or finding.get("imagePipelineArn") in pipelines)
+    ]
+    answers = [_answered(query, findings) for query in queries]
+    for answer in answers:
+        assert answer == [finding for finding in wanted if finding in answer], "in their order"
+    assert sorted((one for answer in answers for one in answer), key=itemgetter("n")) == wanted
 
 
 @given(_FILTERS, _PIPELINES)
@@ -123,15 +139,20 @@ def test_plans(
     ],
 )
 def test_conditions_hold_for_the_very_value(finding: dict[str, Any], passing: bool) -> None:  # noqa: FBT001
-    assert passes(finding, [Condition("severity", ("HIGH", "CRITICAL"))]) is passing
-    assert passes(finding, [])
+    conditions = (Condition("severity", ("HIGH", "CRITICAL")),)
+    others = [{"severity": "CRITICAL", "n": n} for n in range(2)]
+    page = [others[0], finding, others[1]]
+
+    assert _kept(Query(TARGET, conditions=conditions), page) == (page if passing else others)
+    assert _kept(Query(TARGET), page) == page
 
 
 @pytest.mark.parametrize("details", [None, [], "CVE-1", {"vulnerabilityId": None}, {}])
 def test_a_finding_without_vulnerability_fulfils_no_condition_on_it(details: Any) -> None:
     finding = {"packageVulnerabilityDetails": details, "vulnerabilityId": "CVE-1"}
 
-    assert not passes(finding, [Condition("vulnerabilityId", ("CVE-1",))])
+    conditions = (Condition("vulnerabilityId", ("CVE-1",)),)
+    assert _kept(Query(TARGET, conditions=conditions), [finding]) == []
 
 
 _ARN = "arn:aws:imagebuilder:us-east-1:111122223333:image-pipeline/"

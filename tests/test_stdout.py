@@ -13,17 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.aws.bodies import page_of
 from harvester.errors import OutputClosedError, OutputError
-from harvester.model import Finding, Query, Target
-from harvester.output.ndjson import encode_line, encode_lines
+from harvester.model import Finding, Page, Query, Target
+from harvester.output.ndjson import encode_line
 from harvester.output.sink import StreamSink
 from harvester.output.stdout import StdoutSink, harmless
 
 _QUERY = Query(Target("111122223333", "us-east-1"))
 
 
-def _page(number: int, *, size: int = 100) -> list[Finding]:
-    return [{"page": number, "n": n, "text": "漏洞 " * 50} for n in range(size)]
+def _page(number: int, *, size: int = 100) -> Page:
+    some = [{"page": number, "n": n, "text": "漏洞 " * 50} for n in range(size)]
+    return page_of(some, f"{number + 1}")
 
 
 class Pipe:
@@ -77,7 +79,7 @@ async def test_a_slow_reader_gets_every_byte(pipe: Pipe, step: int, *, blocking:
         os.close(pipe.writer)
         pipe.writer = -1
 
-    assert content == b"".join(encode_lines(page) for page in pages)
+    assert content == b"".join(page.text for page in pages)
 
 
 async def test_pages_written_at_once_do_not_mix(pipe: Pipe) -> None:
@@ -99,9 +101,7 @@ async def test_pages_written_at_once_do_not_mix(pipe: Pipe) -> None:
         os.close(pipe.writer)
         pipe.writer = -1
 
-    expected = [
-        encode_line(one) for n in range(8) for page in range(3) for one in _page(10 * n + page)
-    ]
+    expected = [line for n in range(8) for page in range(3) for line in _page(10 * n + page).lines]
     assert sorted(content.splitlines(keepends=True)) == sorted(expected)
 
 
@@ -149,7 +149,7 @@ async def test_who_waits_for_a_reader_can_be_cancelled(pipe: Pipe) -> None:
     os.set_blocking(pipe.reader, False)
     while len(os.read(pipe.reader, 1 << 20)) == 1 << 20:
         pass
-    await sink.write(Query(_QUERY.target, "severity", "LOW"), [{"after": 1}])
+    await sink.write(Query(_QUERY.target, "severity", "LOW"), page_of([{"after": 1}], None))
     assert os.read(pipe.reader, 1 << 20).endswith(b'{"after":1}\n')
 
 
@@ -172,7 +172,7 @@ async def test_a_regular_file(tmp_path: Path) -> None:
         for number in range(5):
             await sink.write(_QUERY, _page(number))
 
-    expected = b"".join(encode_lines(_page(number)) for number in range(5))
+    expected = b"".join(_page(number).text for number in range(5))
     assert (tmp_path / "out").read_bytes() == expected
 
 
@@ -211,7 +211,7 @@ async def test_a_terminal_is_shown_escapes_in_place_of_what_it_obeys() -> None:
     reader, terminal = os.openpty()
     hostile = {"text": "\x1b[2J \x9b2J \u202eabc\u2066 \x7f\u2028", "漏": "\x00"}
     try:
-        await StdoutSink(terminal).write(_QUERY, [hostile])
+        await StdoutSink(terminal).write(_QUERY, page_of([hostile], None))
         shown = os.read(reader, 65_536)
     finally:
         os.close(terminal)
@@ -236,9 +236,9 @@ class Collected(StreamSink):
         super().__init__()
         self.pages: list[int] = []
 
-    async def send(self, findings: list[Finding], lines: list[bytes]) -> None:
-        assert b"".join(lines) == encode_lines(findings)
-        self.pages += [finding["n"] for finding in findings]
+    async def send(self, lines: list[bytes]) -> None:
+        assert all(line.endswith(b"}\n") for line in lines)
+        self.pages += [json.loads(line)["n"] for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -260,14 +260,14 @@ async def test_after_starting_over_a_stream_sends_what_is_new(
     reads: list[list[int]], sent: list[int]
 ) -> None:
     sink, other = Collected(), Query(_QUERY.target, "severity", "LOW")
-    await sink.write(other, [{"n": 0}])
+    await sink.write(other, page_of([{"n": 0}], None))
     for number, pages in enumerate(reads):
         if number:
             await sink.replace([_QUERY], _QUERY)
         for page in pages:
-            await sink.write(_QUERY, [{"n": page}])
+            await sink.write(_QUERY, page_of([{"n": page}], None))
     await sink.finished(_QUERY.target)
-    await sink.write(other, [{"n": 0}])
+    await sink.write(other, page_of([{"n": 0}], None))
 
     assert sink.pages == [0, *sent, 0]
 
@@ -275,7 +275,7 @@ async def test_after_starting_over_a_stream_sends_what_is_new(
 async def test_a_finished_query_is_forgotten() -> None:
     sink = Collected()
     for _ in range(2):
-        await sink.write(_QUERY, [{"n": 1}])
+        await sink.write(_QUERY, page_of([{"n": 1}], None))
         await sink.finished(_QUERY.target)
 
     assert sink.pages == [1, 1]

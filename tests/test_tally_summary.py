@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harvester import errors
-from harvester.model import Outcome, Target
+from harvester.model import Facets, Outcome, Target
 from harvester.summary import (
     Problem,
     Summary,
@@ -26,7 +26,7 @@ from harvester.tally import SLOWEST, Tally, severity_counts
 
 _ACCOUNT = "111122223333"
 _A, _B, _C = (Target(_ACCOUNT, f"region-{letter}") for letter in "abc")
-_HIGH, _NONE = {"severity": "HIGH"}, {"title": "no severity"}
+_HIGH, _NONE = Facets(severity="HIGH"), Facets()
 
 
 @dataclass
@@ -56,8 +56,8 @@ def test_a_target_that_is_read_whole() -> None:
     tally.found(_A)
     tally.found(_B)
     tally.begun(_A)
-    tally.read(_A, [_HIGH, _NONE])
-    tally.read(_A, [])
+    tally.read(_A, severity_counts([_HIGH, _NONE]))
+    tally.read(_A, severity_counts([]))
     time.now += 2.5
     assert (tally.total, tally.ended.total()) == (2, 0)
     tally.finish(_A, None)
@@ -83,7 +83,7 @@ def test_a_target_that_is_not(operation: str, stage: str, pages: int) -> None:
     tally.found(_A)
     tally.begun(_A)
     for _ in range(pages):
-        tally.read(_A, [_HIGH])
+        tally.read(_A, severity_counts([_HIGH]))
     error = errors.RefusedError("AccessDenied", "not you", operation=operation, account=_ACCOUNT)
     tally.finish(_A, error)
 
@@ -120,8 +120,8 @@ def test_the_slowest_are_remembered_and_no_more() -> None:
 
 @pytest.mark.parametrize("severity", [None, "", 0])
 def test_no_severity_is_counted_as_none(severity: object) -> None:
-    assert severity_counts([{"severity": severity}, {}]) == {"": 2}
-    assert severity_counts([{"severity": ["x"]}]) == {"['x']": 1}
+    assert severity_counts([Facets(severity=severity), Facets()]) == {"": 2}
+    assert severity_counts([Facets(severity=["x"])]) == {"['x']": 1}
 
 
 def test_counts_of_targets() -> None:
@@ -132,7 +132,7 @@ def test_counts_of_targets() -> None:
         tally.found(target)
     tally.finish(_A, None)
     tally.begun(_B)
-    tally.read(_B, [_HIGH])
+    tally.read(_B, severity_counts([_HIGH]))
 
     summary = _summarize(tally, "interrupted", "SIGTERM")
     assert summary.targets == TargetCounts(total=5, complete=1, incomplete=2, failed=1, skipped=1)
