@@ -21,7 +21,7 @@ from harvester.errors import HarvesterError, OutputClosedError
 from harvester.memory import RateMemory, default_path
 from harvester.model import Query, Target
 from harvester.output.stdout import StdoutSink
-from harvester.run import Run
+from harvester.run import GRACE_SECONDS, Run
 from harvester.settings import Settings, unusual_severities
 from harvester.summary import Problem, Summary, problem_of
 from harvester.sweep import open_journey
@@ -103,7 +103,7 @@ async def _stopped_by_signals(run: Run) -> AsyncIterator[list[int]]:
                     os.kill(os.getpid(), number)
                 caught.append(number)
                 _log.warning("stopping: %s; once more to stop at once", number.name)
-                run.stop(number.name)
+                run.stop(number.name, grace=GRACE_SECONDS)
 
     async with anyio.create_task_group() as group:
         group.start_soon(watch)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -29,8 +32,12 @@ from harvester.summary import (
     summarize,
     write_summary,
 )
-from harvester.sweep import open_journey
+from harvester.sweep import Journey, open_journey
 from harvester.tally import Tally
+
+GRACE_SECONDS = 3.0
+"""How long a run that is to stop waits for calls under way. Five seconds are what a scheduler
+may be counted on to give, and the output has to be made durable in them as well."""
 
 _log = logging.getLogger("harvester")
 
@@ -64,13 +71,19 @@ class Run:
         self._run_id = str(uuid.uuid4())
         self._started = datetime.now(UTC)
         self._scope = anyio.CancelScope()
+        self._journey: Journey | None = None
         self._status: SweepStatus = "interrupted"
         self._reason: HarvesterError | str | None = None
         self._finished: datetime | None = None
 
-    def stop(self, reason: str) -> None:
-        """Stop the run soon: its summary will say `interrupted`, and name `reason`."""
+    def stop(self, reason: str, *, grace: float = 0.0) -> None:
+        """Stop the run: its summary will say `interrupted`, and name `reason`.
+
+        Pages whose calls are under way are waited for, at most `grace` seconds, and written.
+        """
         self._reason = self._reason or reason
+        if self._journey is not None and grace:
+            self._journey.finish_within(grace)
         self._scope.cancel()
 
     async def perform(self) -> Summary:
@@ -114,23 +127,33 @@ class Run:
         )
 
     async def _sweep(self) -> None:
-        seconds = self._settings.limits.deadline_seconds
-        if seconds is not None:
-            self._scope.deadline = self._clock.now() + seconds
-            reason = f"the deadline of {self._settings.limits.deadline}"
-        with self._scope:
+        with self._scope, self._stopped_at_deadline():
             async with (
                 self._sink or sink_for(self._settings, fresh=self._fresh) as sink,
                 open_journey(self._settings, self.tally, self._clock, self._memory) as journey,
             ):
+                self._journey = journey
                 await journey.sweep(sink)
                 if self.tally.pages or not self.tally.problems:
                     await sink.publish(self.tally.complete)
                 else:
                     _log.warning("nothing could be read: the output is left as it was")
                 self._status = "partial" if self.tally.problems else "complete"
-        if self._scope.cancelled_caught and seconds is not None:
-            self._reason = self._reason or reason
+
+    @contextmanager
+    def _stopped_at_deadline(self) -> Iterator[None]:
+        seconds = self._settings.limits.deadline_seconds
+        if seconds is None:
+            yield
+            return
+        reason = f"the deadline of {self._settings.limits.deadline}"
+        timer = asyncio.get_running_loop().call_later(
+            seconds, partial(self.stop, reason, grace=GRACE_SECONDS)
+        )
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 class Sweep:

@@ -32,6 +32,7 @@ from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
 from harvester.reader import TargetReader
 from harvester.settings import Settings
+from harvester.stopping import LastCalls
 from harvester.tally import Tally, code_of, message_of
 
 _ACCOUNTS_AT_ONCE = 16
@@ -62,10 +63,11 @@ async def open_journey(
         max_connections=limits.max_concurrency,
     ) as clients:
         slots = FairSlots(limits.max_concurrency)
-        exchange = Exchange(clients, slots, tally, clock, RetryPolicy(throttle_cap=0.0))
+        wire = LastCalls(clients)
+        exchange = Exchange(wire, slots, tally, clock, RetryPolicy(throttle_cap=0.0))
         home = _home_region(settings, clients.configured_region)
         accounts = Accounts(settings.accounts, exchange, OwnCredentials(aws.profile), home)
-        yield Journey(settings, exchange, accounts, home, memory or RateMemory())
+        yield Journey(settings, exchange, accounts, home, memory or RateMemory(), calls=wire)
 
 
 class Journey:
@@ -78,6 +80,8 @@ class Journey:
         accounts: Accounts,
         home: str,
         memory: RateMemory,
+        *,
+        calls: LastCalls,
     ) -> None:
         self._settings = settings
         self._exchange = exchange
@@ -85,8 +89,13 @@ class Journey:
         self._accounts = accounts
         self._home = home
         self._memory = memory
+        self._calls = calls
         self._sizes = PageSizes(settings.findings.page_size)
         self._listed = self._matched = 0  # targets whose pipelines are known; pipelines chosen
+
+    def finish_within(self, seconds: float) -> None:
+        """Let calls under way finish for so many seconds, though all else is cancelled."""
+        self._calls.finish_within(seconds)
 
     async def sweep(self, sink: Sink) -> None:
         """Read every target into the sink.
