@@ -39,7 +39,7 @@ class Setting:
     @property
     def name(self) -> str:
         """The option as messages name it."""
-        return self.flags[-1]
+        return self.flags[-1].partition("/")[0]
 
 
 _SETTINGS = (
@@ -120,6 +120,12 @@ _SETTINGS = (
         "How one large target is cut into concurrent queries: auto (the default), none, severity, "
         "pipeline, image.",
         "MODE",
+    ),
+    Setting(
+        ("--verify/--no-verify",),
+        "findings.verify",
+        "Hold what was read against the service's own counts, everywhere or nowhere. Default: "
+        "where it costs a target of several pages one call.",
     ),
     Setting(
         ("--page-size",),

@@ -80,6 +80,7 @@ async def sweep_with_display(
                 failure = error
         if failure is None or run.tally.total:
             _say_summary(run, settings, run.tally.now() - began)
+            _say_how_to_go_on(run, settings)
     if caught:
         return 128 + caught[0]
     if failure is not None:
@@ -181,6 +182,12 @@ def _say_summary(run: Run, settings: Settings, seconds: float) -> None:
         )
     else:
         _log_summary(summary)
+
+
+def _say_how_to_go_on(run: Run, settings: Settings) -> None:
+    unfinished = run.summary().status in ("interrupted", "failed") and run.tally.pages
+    if unfinished and settings.output.kind != "stdout":
+        _log.warning("unfinished: the same command goes on from here; --fresh starts over")
 
 
 def _log_summary(summary: Summary) -> None:

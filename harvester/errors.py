@@ -14,6 +14,7 @@ HarvesterError
     ├── ExpiredCredentialsError  the credentials' time is over; renew them once
     ├── TokenRefusedError        a pagination token is no longer accepted
     ├── ChainError               a chain of pages that cannot be followed to its end
+    ├── CountMismatchError       what was read is not what the service counts
     └── RefusedError             permission, validation, clock: asking again changes nothing
 """
 
@@ -122,6 +123,10 @@ class TokenRefusedError(ServiceError):
 
 class ChainError(ServiceError):
     """Pages repeat or never end: what was read cannot be called complete."""
+
+
+class CountMismatchError(ServiceError):
+    """The service counts another number of findings than it gave, twice."""
 
 
 class RefusedError(ServiceError):

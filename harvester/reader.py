@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harvester.aws.counts import count_severities
-from harvester.aws.cuts import Split, possible_cuts
+from harvester.aws.cuts import possible_cuts
 from harvester.aws.findings import PageSizes, fetch_page
 from harvester.concurrency import each
 from harvester.errors import (
@@ -21,6 +21,8 @@ from harvester.output.sink import Sink
 from harvester.paging.channel import Channel
 from harvester.paging.pager import Pager
 from harvester.paging.splitter import QUERIES_AT_ONCE, Cut, best_of, is_enough, is_long
+from harvester.proof import calls_to_count, count_queries, doubtful, mismatch
+from harvester.settings.sections import FindingSettings
 from harvester.tally import Tally
 
 # These end one query; the other queries of the same target may still be read.
@@ -36,17 +38,23 @@ class TargetReader:
         sizes: the page sizes that regions grant.
         sink: where the findings go.
         tally: where they are counted.
-        split: how a long chain without a filter is cut.
+        chosen: how a long chain without a filter is cut, and what is verified.
     """
 
     def __init__(
-        self, channel: Channel, sizes: PageSizes, sink: Sink, tally: Tally, split: Split
+        self,
+        channel: Channel,
+        sizes: PageSizes,
+        sink: Sink,
+        tally: Tally,
+        chosen: FindingSettings,
     ) -> None:
         self._channel = channel
         self._sizes = sizes
         self._sink = sink
         self._tally = tally
-        self._split = split
+        self._split = chosen.split
+        self._verify = chosen.verify
 
     async def read(self, target: Target, queries: Sequence[Query]) -> None:
         """Read all findings of the queries.
@@ -54,45 +62,108 @@ class TargetReader:
         Raises the error of the first query that could not be read to its end; others may have
         been. A refusal, or a target that cannot be reached, stops them all.
         """
-        standing = self._sink.standing(target)
+        standing, before = self._sink.standing(target), dict[Query, int]()
         if self._split != "none" and [query.name for query in queries] == [""]:
-            await self._read_whole(queries[0], standing)
+            pagers = await self._read_whole(queries[0], standing, before)
         else:
             self._sink.begin(target, queries, None)
-            await self._read_all([self._pager(query, standing) for query in queries])
+            pagers = [self._pager(query, standing) for query in queries]
+            await self._read_all(pagers)
+        await self._prove(pagers, before)
         await self._sink.finished(target)
 
-    async def _read_whole(self, query: Query, standing: Standing | None) -> None:
-        """Read a target without a filter: by one call where it is small, cut where it is large."""
+    async def _read_whole(
+        self, query: Query, standing: Standing | None, before: dict[Query, int]
+    ) -> list[Pager]:
+        """Read a target without a filter: by one call where it is small, cut where it is large.
+
+        Returns what is still to be proved; the service's count goes into `before`.
+        """
         if standing is not None and standing.expected is not None:
-            await self._read_cut(query, list(standing.cursors), standing.expected, standing)
-            return
+            before[query] = standing.expected
+            return await self._read_cut(query, list(standing.cursors), standing, before)
         pager = self._pager(query, standing)
         if pager.cursor.token is not None or pager.cursor.done:
             await pager.read()
-            return
+            return [pager]
         first = await pager.first()
         counts = await self._count() if first.next_token is not None else None
         cut = await self._choose(counts, first) if counts is not None else None
-        if counts is None or cut is None:
-            self._sink.begin(query.target, [query], None)
-            await pager.read(first)
-            return
-        await self._read_cut(query, cut.queries(query.target), counts["all"], None)
+        if counts is not None:
+            before[query] = counts["all"]
+        if cut is not None:
+            return await self._read_cut(query, cut.queries(query.target), None, before)
+        self._sink.begin(query.target, [query], None)
+        await pager.read(first)
+        return [pager]
 
     async def _read_cut(
-        self, whole: Query, parts: Sequence[Query], expected: int, standing: Standing | None
-    ) -> None:
-        """Read the parts of a cut, and the whole instead where they are not all of it."""
-        self._sink.begin(whole.target, parts, expected)
+        self,
+        whole: Query,
+        parts: Sequence[Query],
+        standing: Standing | None,
+        before: dict[Query, int],
+    ) -> list[Pager]:
+        """Read the parts of a cut, and the whole instead where they are not all of it.
+
+        Returns what is still to be proved: nothing, since two readings are enough.
+        """
+        self._sink.begin(whole.target, parts, before[whole])
         pagers = [self._pager(part, standing) for part in parts]
         await self._read_all(pagers)
-        if not await self._is_all(pagers, expected):
-            for part in pagers:
-                self._tally.take_back(whole.target, part.cursor.severities)
-            await self._sink.replace(parts, whole)
-            self._sink.begin(whole.target, [whole], None)
-            await self._pager(whole).read()
+        if await self._is_all(pagers, before[whole]):
+            return []
+        self._sink.begin(whole.target, [whole], None)
+        again = await self._read_again(pagers, whole)
+        if self._verify is not False:
+            last = await self._count_again([whole])
+            if doubtful([again], before, last):
+                raise mismatch(again, last)
+        return []
+
+    async def _read_again(self, pagers: Sequence[Pager], by: Query) -> Pager:
+        """Read a query in place of what some pagers have written, which is withdrawn."""
+        for pager in pagers:
+            self._tally.take_back(by.target, pager.cursor.severities)
+        await self._sink.replace([pager.query for pager in pagers], by)
+        pager = self._pager(by)
+        await pager.read()
+        return pager
+
+    async def _prove(self, pagers: Sequence[Pager], before: Mapping[Query, int]) -> None:
+        """Hold what was read against the service's counts, and read twice what differs.
+
+        Raises:
+            CountMismatchError: it differs still.
+            ServiceError: the counts cannot be had, though they were asked for.
+        """
+        unproved = [one for one in pagers if before.get(one.query) != one.written]
+        queries = [one.query for one in unproved]
+        if self._verify is None:
+            several = any(one.cursor.pages > 1 for one in unproved)
+            wanted = several and calls_to_count(queries) == 1
+        else:
+            wanted = self._verify
+        if not wanted:
+            return
+        after = await self._count_again(queries)
+        wrong = doubtful(unproved, before, after)
+        if not wrong:
+            return
+        _log.info("%s: %s: reading it again", wrong[0].query.target, mismatch(wrong[0], after))
+        again = [await self._read_again([one], one.query) for one in wrong]
+        last = await self._count_again([one.query for one in again])
+        if still := doubtful(again, after, last):
+            raise mismatch(still[0], last)
+
+    async def _count_again(self, queries: Sequence[Query]) -> dict[Query, int]:
+        try:
+            return await count_queries(self._channel.hurried(), queries)
+        except ServiceError as error:
+            if self._verify:
+                raise
+            _log.debug("not verified: %s", error)
+            return {}
 
     async def _read_all(self, pagers: Sequence[Pager]) -> None:
         failures: list[HarvesterError] = []

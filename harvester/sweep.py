@@ -112,8 +112,9 @@ class Journey:
                     self._tally.read(target, cursor.severities, pages=cursor.pages)
                 return
             queries = await self._queries(channel, target)
-            split = self._settings.findings.split
-            await TargetReader(channel, self._sizes, sink, self._tally, split).read(target, queries)
+            chosen = self._settings.findings
+            reader = TargetReader(channel, self._sizes, sink, self._tally, chosen)
+            await reader.read(target, queries)
 
         await self._visit_targets(read)
 

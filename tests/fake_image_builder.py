@@ -15,8 +15,8 @@ Finding = dict[str, Any]
 
 class FakeImageBuilder:
     """One account and region. `counted` changes what the aggregations say, `denied` refuses,
-    `failing` fails, and a
-    service may ignore filters. More than `largest` a page is refused as `too_large`."""
+    `failing` fails, and a service may ignore filters. More than `largest` a page is refused as
+    `too_large`. The first `swallowed` answers to ListImageScanFindings lack their last finding."""
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class FakeImageBuilder:
         failing: frozenset[str] = frozenset(),
         ignores_filters: bool = False,
         largest: int = 100,
+        swallowed: int = 0,
         too_large: str = "InvalidRequestException",
     ) -> None:
         self.findings = list(findings)
@@ -38,6 +39,7 @@ class FakeImageBuilder:
         self._failing = failing
         self._ignores_filters = ignores_filters
         self._largest, self._too_large = largest, too_large
+        self._swallowed = swallowed
         known = {str(one["imageBuildVersionArn"]) for one in findings}
         self._images = sorted(known) if images is None else list(images)
 
@@ -75,7 +77,8 @@ class FakeImageBuilder:
         self.filters.append((given["name"], given["values"][0]) if given else None)
         start = int(parameters.get("nextToken", "0"))
         end = start + parameters["maxResults"]
-        page: dict[str, Any] = {"findings": chosen[start:end]}
+        last = end - 1 if self.calls["list_image_scan_findings"] <= self._swallowed else end
+        page: dict[str, Any] = {"findings": chosen[start:last]}
         return page | ({"nextToken": str(end)} if end < len(chosen) else {})
 
     def _list_image_scan_finding_aggregations(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -91,11 +94,12 @@ class FakeImageBuilder:
         member = {
             "imageBuildVersionArn": "imageAggregation",
             "imagePipelineArn": "imagePipelineAggregation",
+            "vulnerabilityId": "vulnerabilityIdAggregation",
         }[name]
         by = Counter(str(one.get(name)) for one in self.findings)
         return {
             "responses": [
-                {member: {name: value, "severityCounts": {"all": by[value]}}}
+                {member: {name: value, "severityCounts": {"all": self._counted(by[value], calls)}}}
                 for value in given["values"]
                 if by[value]
             ]

@@ -26,7 +26,7 @@ def options(command: click.Command) -> set[str]:
     return {
         flag
         for parameter in command.params
-        for flag in parameter.opts
+        for flag in (*parameter.opts, *parameter.secondary_opts)
         if flag.startswith("--") and isinstance(parameter, click.Option)
     }
 

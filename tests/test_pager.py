@@ -84,7 +84,7 @@ async def _read(
     """Read a chain; returns the tokens asked for. What was counted must be what is kept."""
     service, tally = Service(answers), tally or _tally()
     try:
-        await Pager(query, service.fetch, sink, tally, ChainLimits(**limits)).read()
+        await Pager(query, service.fetch, sink, tally, limits=ChainLimits(**limits)).read()
     finally:
         assert tally.findings == tally.open[TARGET].findings == len(sink.findings)
         assert +tally.severities == Counter(one["severity"] for one in sink.findings)

@@ -28,6 +28,7 @@ from harvester.paging.splitter import (
     duration,
 )
 from harvester.reader import TargetReader
+from harvester.settings.sections import FindingSettings
 from harvester.tally import Tally
 from tests.fake_image_builder import FakeImageBuilder, Finding
 
@@ -84,14 +85,18 @@ async def no_wait(seconds: float) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-async def read(service: FakeImageBuilder, split: Split, size: int | None = None) -> Streamed:
+async def read(
+    service: FakeImageBuilder, split: Split, size: int | None = None, *, verify: bool | None = False
+) -> Streamed:
     clock = Clock(sleep=no_wait)
     tally = Tally(clock.now)
     exchange = Exchange(service, FairSlots(64), tally, clock, RetryPolicy())
     channel = exchange.channel("imagebuilder", TARGET.region, Keys(), account=TARGET.account)
     sink = Streamed()
     tally.found(TARGET)
-    reader = TargetReader(channel, PageSizes(size), sink, tally, split)
+    reader = TargetReader(
+        channel, PageSizes(size), sink, tally, FindingSettings(split=split, verify=verify)
+    )
     await reader.read(TARGET, [Query(TARGET)])
     tally.finish(TARGET, None)
     assert tally.findings == len(sink.lines) == tally.severities.total()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harvester import errors
-from harvester.model import Facets, Outcome, Target
+from harvester.model import Facets, Outcome, Page, Target
 from harvester.summary import (
     Problem,
     Summary,
@@ -22,7 +23,7 @@ from harvester.summary import (
     summarize,
     write_summary,
 )
-from harvester.tally import SLOWEST, Tally, severity_counts
+from harvester.tally import SLOWEST, Tally
 
 _ACCOUNT = "111122223333"
 _A, _B, _C = (Target(_ACCOUNT, f"region-{letter}") for letter in "abc")
@@ -37,6 +38,10 @@ class Time:
 def _tally(time: Time | None = None) -> Tally:
     time = time or Time()
     return Tally(lambda: time.now)
+
+
+def _severities(facets: list[Facets]) -> Counter[str]:
+    return Page(b"", facets, None).severities
 
 
 def _summarize(
@@ -56,8 +61,8 @@ def test_a_target_that_is_read_whole() -> None:
     tally.found(_A)
     tally.found(_B)
     tally.begun(_A)
-    tally.read(_A, severity_counts([_HIGH, _NONE]))
-    tally.read(_A, severity_counts([]))
+    tally.read(_A, _severities([_HIGH, _NONE]))
+    tally.read(_A, _severities([]))
     time.now += 2.5
     assert (tally.total, tally.ended.total()) == (2, 0)
     tally.finish(_A, None)
@@ -83,7 +88,7 @@ def test_a_target_that_is_not(operation: str, stage: str, pages: int) -> None:
     tally.found(_A)
     tally.begun(_A)
     for _ in range(pages):
-        tally.read(_A, severity_counts([_HIGH]))
+        tally.read(_A, _severities([_HIGH]))
     error = errors.RefusedError("AccessDenied", "not you", operation=operation, account=_ACCOUNT)
     tally.finish(_A, error)
 
@@ -120,8 +125,8 @@ def test_the_slowest_are_remembered_and_no_more() -> None:
 
 @pytest.mark.parametrize("severity", [None, "", 0])
 def test_no_severity_is_counted_as_none(severity: object) -> None:
-    assert severity_counts([Facets(severity=severity), Facets()]) == {"": 2}
-    assert severity_counts([Facets(severity=["x"])]) == {"['x']": 1}
+    assert _severities([Facets(severity=severity), Facets()]) == {"": 2}
+    assert _severities([Facets(severity=["x"])]) == {"['x']": 1}
 
 
 def test_counts_of_targets() -> None:
@@ -132,7 +137,7 @@ def test_counts_of_targets() -> None:
         tally.found(target)
     tally.finish(_A, None)
     tally.begun(_B)
-    tally.read(_B, severity_counts([_HIGH]))
+    tally.read(_B, _severities([_HIGH]))
 
     summary = _summarize(tally, "interrupted", "SIGTERM")
     assert summary.targets == TargetCounts(total=5, complete=1, incomplete=2, failed=1, skipped=1)

@@ -17,10 +17,12 @@ VALUES_AT_ONCE = 10
 """How many values of its filter one aggregation call takes (the service model's maximum)."""
 
 _CALLS_AT_ONCE = 8
-_MEMBERS = {
+MEMBERS = {
     "imageBuildVersionArn": "imageAggregation",
     "imagePipelineArn": "imagePipelineAggregation",
+    "vulnerabilityId": "vulnerabilityIdAggregation",
 }
+"""The filters that counts can be asked by, and where an answer holds them."""
 
 
 async def count_severities(channel: Channel) -> dict[str, int]:
@@ -43,14 +45,14 @@ async def count_severities(channel: Channel) -> dict[str, int]:
 async def count_by(channel: Channel, name: str, values: Sequence[str]) -> dict[str, int]:
     """Return how many findings there are for each of the `values` of an API filter.
 
-    `name` is imageBuildVersionArn or imagePipelineArn. A value that the service does not
+    `name` is one of `MEMBERS`. A value that the service does not
     answer has none.
     """
     found = dict.fromkeys(values, 0)
 
     async def count(batch: Sequence[str]) -> None:
         parameters = {"filter": {"name": name, "values": list(batch)}}
-        for one in await _aggregate(channel, parameters, _MEMBERS[name]):
+        for one in await _aggregate(channel, parameters, MEMBERS[name]):
             if one.get(name) in found:
                 found[one[name]] = _all_of(one)
 

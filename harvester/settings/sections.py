@@ -85,12 +85,15 @@ class FindingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             different names must all hold.
         split: how one large target is cut into concurrent queries.
         page_size: findings asked for a page, 1 to 100; None is the most that the service grants.
+        verify: whether what was read is held against the service's own counts. None: where
+            that costs a target of several pages one call at most.
     """
 
     pipelines: tuple[Text, ...] = ()
     filters: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     split: Literal["auto", "none", "severity", "pipeline", "image"] = "auto"
     page_size: PageSize | None = None
+    verify: Flag | None = None
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
