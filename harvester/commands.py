@@ -20,6 +20,7 @@ from harvester.clock import Clock
 from harvester.errors import HarvesterError, OutputClosedError
 from harvester.memory import RateMemory, default_path
 from harvester.model import Query, Target
+from harvester.openfiles import raise_limit
 from harvester.output.stdout import StdoutSink
 from harvester.run import GRACE_SECONDS, Run
 from harvester.settings import Settings, unusual_severities
@@ -39,6 +40,7 @@ def sweep_command(settings: Settings, progress: str, *, fresh: bool) -> int:
     """Sweep, print the summary on stderr, and return the exit code."""
     configure_logs(settings.log)
     _spare_the_collector()
+    raise_limit()
     return anyio.run(partial(sweep_with_display, settings, progress, fresh=fresh))
 
 

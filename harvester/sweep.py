@@ -25,6 +25,7 @@ from harvester.errors import (
 )
 from harvester.memory import RateMemory
 from harvester.model import Account, Caller, Outcome, Query, Stage, Target
+from harvester.openfiles import requests_in_flight
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
 from harvester.paging.planner import match_pipelines, plan_queries
@@ -55,14 +56,15 @@ async def open_journey(
 
     Raises:
         SettingsError: no region is given, and the SDK has none configured.
+        StartError: this process may have too few files open.
     """
-    limits, aws = settings.limits, settings.aws
+    width, aws = requests_in_flight(settings.limits.max_concurrency), settings.aws
     async with Clients(
         profile=aws.profile,
         endpoint_url=aws.endpoint_url,
-        max_connections=limits.max_concurrency,
+        max_connections=width,
     ) as clients:
-        slots = FairSlots(limits.max_concurrency)
+        slots = FairSlots(width)
         wire = LastCalls(clients)
         exchange = Exchange(wire, slots, tally, clock, RetryPolicy(throttle_cap=0.0))
         home = _home_region(settings, clients.configured_region)

@@ -1,0 +1,51 @@
+"""How many connections fit into the files that this process may have open."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from contextlib import suppress
+
+from harvester.errors import StartError
+
+_OURS = 32
+"""Files beside the connections: output, journal, lock, logs, the event loop's own."""
+
+_PER_REQUEST = 2
+"""A request in flight may leave an idle connection to another region behind."""
+
+_ENOUGH = 8192
+_log = logging.getLogger("harvester")
+
+
+def raise_limit() -> None:
+    """Let this process have as many files open as its hard limit allows, up to 8,192."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def requests_in_flight(wanted: int) -> int:
+    """Return how many requests may be in flight: `wanted`, or fewer where the limit is low.
+
+    Raises:
+        StartError: not even one is possible.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = wanted if soft == resource.RLIM_INFINITY else (soft - _OURS) // _PER_REQUEST
+    if possible < 1:
+        raise StartError(
+            f"this process may have {soft} files open, and a sweep needs {_OURS + _PER_REQUEST}",
+            hint="raise the limit: ulimit -n 1024",
+        )
+    if possible < wanted:
+        _log.warning(
+            "limits.max_concurrency: %s requests in flight instead of %s, since this process may "
+            "have %s files open (ulimit -n)",
+            possible,
+            wanted,
+            soft,
+        )
+    return min(wanted, possible)
