@@ -18,7 +18,7 @@ from rich.console import Console
 
 from harvester.clock import Clock
 from harvester.errors import HarvesterError, OutputClosedError
-from harvester.memory import RateMemory, default_path
+from harvester.memory import Memory, default_path
 from harvester.model import Query, Target
 from harvester.openfiles import raise_limit
 from harvester.output.stdout import StdoutSink
@@ -70,7 +70,7 @@ async def sweep_with_display(
     Raises the project's errors where the sweep could not begin or not write.
     """
     _warn_of_unusual(settings)
-    memory = RateMemory(None if simulated else default_path())
+    memory = Memory(None if simulated else default_path())
     run = Run(settings, memory=memory, fresh=fresh)
     began = run.tally.now()
     failure: HarvesterError | None = None

@@ -1,4 +1,4 @@
-"""The rates that accounts and regions were found to grant, kept from one run to the next."""
+"""What was found out about accounts and regions, kept from one run to the next."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from harvester.output.workspace import make_private
 _VERSION = 1
 _DAYS = 7 * 86_400
 _HIGHEST = 1000.0
+_MOST = 1e9
+_MANY = 20
+"""Pages from which on a target is remembered as large: as many as make it worth cutting."""
+
 _log = logging.getLogger("harvester")
 
 
-class RateMemory:
-    """Calls a second by target, in a cache file that may be deleted at any time.
+class Memory:
+    """Rates and sizes of targets, in a cache file that may be deleted at any time.
 
-    What cannot be read is taken for nothing, and what cannot be written is let go: the rates
-    are learned anew then. A rate is forgotten after a week without a throttle.
+    What cannot be read is taken for nothing, and what cannot be written is let go: it is
+    learned anew then. A rate is forgotten after a week without a throttle, a size after a week.
 
     Args:
         path: the file; None keeps the rates in memory alone.
@@ -32,6 +36,7 @@ class RateMemory:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._rates: dict[str, tuple[float, float]] = {}
+        self._pages: dict[str, tuple[float, float]] = {}
 
     def load(self) -> None:
         """Read the file, if there is one."""
@@ -43,24 +48,22 @@ class RateMemory:
             return
         if not isinstance(held, dict) or held.get("version") != _VERSION:
             return
-        rates = held.get("rates")
-        oldest = time.time() - _DAYS
-        for name, entry in rates.items() if isinstance(rates, dict) else ():
-            if _is_entry(entry) and entry[1] > oldest:
-                self._rates[name] = (float(entry[0]), float(entry[1]))
+        self._rates = _entries(held.get("rates"), _HIGHEST)
+        self._pages = _entries(held.get("pages"), _MOST)
 
     def save(self) -> None:
         """Write the file, whole."""
-        if self._path is None or not self._rates:
+        if self._path is None or not (self._rates or self._pages):
             return
         part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             make_private(self._path.parent)
-            part.write_bytes(orjson.dumps({"version": _VERSION, "rates": self._rates}))
+            held = {"version": _VERSION, "rates": self._rates, "pages": self._pages}
+            part.write_bytes(orjson.dumps(held))
             part.chmod(0o600)
             part.replace(self._path)
         except OSError as error:
-            _log.debug("learned rates not kept: %s", error)
+            _log.debug("what was learned is not kept: %s", error)
 
     def recall(self, target: Target) -> float | None:
         """Return the rate learned for a target, None where there is none."""
@@ -72,6 +75,25 @@ class RateMemory:
         if rate is not None:
             self._rates[str(target)] = (round(rate, 3), round(time.time()))
 
+    def size(self, target: Target) -> float:
+        """Return how many pages a target had, 0 where that is not known or not many."""
+        entry = self._pages.get(str(target))
+        return entry[0] if entry else 0.0
+
+    def largest(self) -> dict[str, float]:
+        """Return how many pages the largest target of each account had, as far as known."""
+        largest: dict[str, float] = {}
+        for name, (pages, _) in self._pages.items():
+            account = name.partition("/")[0]
+            largest[account] = max(pages, largest.get(account, 0.0))
+        return largest
+
+    def note_size(self, target: Target, pages: int) -> None:
+        """Keep how many pages a target had, where they are many."""
+        self._pages.pop(str(target), None)
+        if pages >= _MANY:
+            self._pages[str(target)] = (float(pages), round(time.time()))
+
 
 def default_path() -> Path:
     """Return where the command keeps its memory: below XDG_CACHE_HOME, or ~/.cache."""
@@ -79,10 +101,20 @@ def default_path() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "harvester" / "rates.json"
 
 
-def _is_entry(entry: Any) -> bool:
+def _entries(held: Any, highest: float) -> dict[str, tuple[float, float]]:
+    """Return the entries of a number and its time that can be used."""
+    oldest = time.time() - _DAYS
+    return {
+        name: (float(entry[0]), float(entry[1]))
+        for name, entry in (held.items() if isinstance(held, dict) else ())
+        if _is_entry(entry, highest) and entry[1] > oldest
+    }
+
+
+def _is_entry(entry: Any, highest: float) -> bool:
     return (
         isinstance(entry, list)
         and len(entry) == 2  # noqa: PLR2004
         and all(type(number) in (int, float) for number in entry)
-        and 0.0 < entry[0] <= _HIGHEST
+        and 0.0 < entry[0] <= highest
     )

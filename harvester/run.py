@@ -20,7 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from harvester.aws.bodies import decode_line
 from harvester.clock import Clock
 from harvester.errors import HarvesterError
-from harvester.memory import RateMemory
+from harvester.memory import Memory
 from harvester.model import Finding
 from harvester.output.open import sink_for
 from harvester.output.sink import Sink, StreamSink
@@ -59,13 +59,13 @@ class Run:
         settings: Settings,
         *,
         sink: Sink | None = None,
-        memory: RateMemory | None = None,
+        memory: Memory | None = None,
         fresh: bool = False,
     ) -> None:
         self._settings = check_settings(settings)
         self._sink = sink
         self._fresh = fresh
-        self._memory = memory or RateMemory()
+        self._memory = memory or Memory()
         self._clock = Clock()
         self.tally = Tally(self._clock.now)
         self._run_id = str(uuid.uuid4())

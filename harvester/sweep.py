@@ -23,7 +23,7 @@ from harvester.errors import (
     OutputError,
     SettingsError,
 )
-from harvester.memory import RateMemory
+from harvester.memory import Memory
 from harvester.model import Account, Caller, Outcome, Query, Stage, Target
 from harvester.openfiles import requests_in_flight
 from harvester.output.sink import Sink
@@ -50,7 +50,7 @@ class Visit:
 
 @asynccontextmanager
 async def open_journey(
-    settings: Settings, tally: Tally, clock: Clock, memory: RateMemory | None = None
+    settings: Settings, tally: Tally, clock: Clock, memory: Memory | None = None
 ) -> AsyncIterator[Journey]:
     """Yield a journey whose clients are closed when the block ends.
 
@@ -69,7 +69,7 @@ async def open_journey(
         exchange = Exchange(wire, slots, tally, clock, RetryPolicy(throttle_cap=0.0))
         home = _home_region(settings, clients.configured_region)
         accounts = Accounts(settings.accounts, exchange, OwnCredentials(aws.profile), home)
-        yield Journey(settings, exchange, accounts, home, memory or RateMemory(), calls=wire)
+        yield Journey(settings, exchange, accounts, home, memory or Memory(), calls=wire)
 
 
 class Journey:
@@ -81,7 +81,7 @@ class Journey:
         exchange: Exchange,
         accounts: Accounts,
         home: str,
-        memory: RateMemory,
+        memory: Memory,
         *,
         calls: LastCalls,
     ) -> None:
@@ -152,8 +152,11 @@ class Journey:
         caller: Caller,
         found: MemoryObjectSendStream[Visit],
     ) -> None:
+        # What was large the last time comes first, so that it is not waited for at the end.
+        largest = self._memory.largest()
+        order = sorted(accounts, key=lambda one: -largest.get(one.id, 0.0))
         async with found:
-            await each(accounts, _ACCOUNTS_AT_ONCE, lambda one: self._enter(one, caller, found))
+            await each(order, _ACCOUNTS_AT_ONCE, lambda one: self._enter(one, caller, found))
         self._tally.discovering = False
 
     async def _enter(
@@ -174,6 +177,7 @@ class Journey:
             self._tally.end(Outcome(account.id, None, "failed", stage, code, message))
             return
         targets = [Target(account.id, region) for region in regions]
+        targets.sort(key=lambda one: -self._memory.size(one))
         for target in targets:
             self._tally.found(target)
         for target in targets:
@@ -211,6 +215,7 @@ class Journey:
             _log.exception("%s: a defect of harvester, please report it", target)
             failure = HarvesterError(f"a defect of harvester: {type(error).__name__}")
         self._memory.learn(target, channel.pacer.learned)
+        self._memory.note_size(target, self._tally.open[target].pages)
         self._tally.finish(target, failure)
 
     async def _queries(self, channel: Channel, target: Target) -> tuple[Query, ...]:

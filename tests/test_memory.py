@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from harvester.memory import RateMemory, default_path
+from harvester.memory import Memory, default_path
 from harvester.model import Target
 
 ONE = Target("111122223333", "eu-west-1")
@@ -15,12 +15,12 @@ OTHER = Target("111122223333", "us-east-1")
 
 def test_a_rate_is_there_in_the_next_run(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "rates.json"
-    memory = RateMemory(path)
+    memory = Memory(path)
     memory.load()
     memory.learn(ONE, 4.25)
     memory.learn(OTHER, None)
     memory.save()
-    later = RateMemory(path)
+    later = Memory(path)
     later.load()
     assert later.recall(ONE) == 4.25
     assert later.recall(OTHER) is None
@@ -45,7 +45,7 @@ def test_a_rate_is_there_in_the_next_run(tmp_path: Path) -> None:
 def test_a_damaged_file_is_taken_for_nothing(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "rates.json"
     path.write_bytes(content)
-    memory = RateMemory(path)
+    memory = Memory(path)
     memory.load()
     assert memory.recall(ONE) is None
 
@@ -55,7 +55,7 @@ def test_a_rate_is_forgotten_after_a_week(tmp_path: Path) -> None:
     old, new = time.time() - 8 * 86_400, time.time() - 6 * 86_400
     rates = {str(ONE): [5.0, old], str(OTHER): [6.0, new]}
     path.write_bytes(orjson.dumps({"version": 1, "rates": rates}))
-    memory = RateMemory(path)
+    memory = Memory(path)
     memory.load()
     assert memory.recall(ONE) is None
     assert memory.recall(OTHER) == 6.0
@@ -63,7 +63,7 @@ def test_a_rate_is_forgotten_after_a_week(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    memory = RateMemory(tmp_path / "file" / "rates.json")
+    memory = Memory(tmp_path / "file" / "rates.json")
     memory.load()
     memory.learn(ONE, 3.0)
     memory.save()
@@ -73,3 +73,18 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
 def test_it_lies_below_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert default_path() == Path("/somewhere/harvester/rates.json")
+
+
+def test_large_targets_are_remembered_and_small_ones_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "rates.json"
+    memory = Memory(path)
+    memory.note_size(ONE, 200)
+    memory.note_size(OTHER, 900)
+    memory.note_size(Target("444455556666", "eu-west-1"), 3)
+    memory.save()
+    later = Memory(path)
+    later.load()
+    assert (later.size(ONE), later.size(OTHER)) == (200.0, 900.0)
+    assert later.largest() == {ONE.account: 900.0}
+    later.note_size(OTHER, 1)
+    assert later.largest() == {ONE.account: 200.0}

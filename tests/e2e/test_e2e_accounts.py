@@ -12,6 +12,7 @@ from tests.e2e.support import (
     Command,
     Place,
     assert_same,
+    held,
     organization,
     pages_asked,
     roles_assumed,
@@ -183,4 +184,18 @@ async def test_roles_are_of_the_callers_partition(
         done = await command.sweep(simulator, *EVERYTHING)
         assert roles_assumed(simulator) == _once(_others(one), partition=partition)
     assert done.code == 0
+    assert_same(command.found(), truth(one))
+
+
+async def test_what_was_large_the_last_time_comes_first(command: Command) -> None:
+    one = organization(accounts=4, regions=REGIONS[:2], findings=6000, skew=3.0)
+    places = _places(_active(one), REGIONS[:2])
+    large = max(places, key=lambda place: len(held(one, *place)))
+    options = ("--max-concurrency", "1", "--split", "none", "-o", "out.ndjson")
+    async with Simulator(one) as simulator:
+        assert (await command.sweep(simulator, *EVERYTHING, *options)).code == 0
+        first = len(pages_asked(simulator))
+        assert (await command.sweep(simulator, *EVERYTHING, *options)).code == 0
+        asked = pages_asked(simulator)[first:]
+    assert (asked[0].account, asked[0].region) == large
     assert_same(command.found(), truth(one))
