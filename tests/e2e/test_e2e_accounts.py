@@ -187,15 +187,17 @@ async def test_roles_are_of_the_callers_partition(
     assert_same(command.found(), truth(one))
 
 
-async def test_what_was_large_the_last_time_comes_first(command: Command) -> None:
-    one = organization(accounts=4, regions=REGIONS[:2], findings=6000, skew=3.0)
-    places = _places(_active(one), REGIONS[:2])
-    large = max(places, key=lambda place: len(held(one, *place)))
+async def test_what_was_large_the_last_time_is_among_the_first(command: Command) -> None:
+    one = organization(accounts=40, regions=REGIONS[:1], findings=4000, skew=3.0)
+    large = max(_active(one), key=lambda account: len(held(one, account, REGIONS[0])))
     options = ("--max-concurrency", "1", "--split", "none", "-o", "out.ndjson")
+    places: list[int] = []
     async with Simulator(one) as simulator:
-        assert (await command.sweep(simulator, *EVERYTHING, *options)).code == 0
-        first = len(pages_asked(simulator))
-        assert (await command.sweep(simulator, *EVERYTHING, *options)).code == 0
-        asked = pages_asked(simulator)[first:]
-    assert (asked[0].account, asked[0].region) == large
+        for _ in range(2):
+            simulator.requests.clear()
+            assert (await command.sweep(simulator, *EVERYTHING, *options)).code == 0
+            accounts = list(dict.fromkeys(each.account for each in pages_asked(simulator)))
+            places.append(accounts.index(large))
+    # Sixteen accounts are entered at a time, and one of these is read first.
+    assert places[1] < 16 < places[0]
     assert_same(command.found(), truth(one))
