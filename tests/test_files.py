@@ -9,7 +9,7 @@ import os
 import random
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ import zstandard
 from harvester.aws.bodies import page_of
 from harvester.errors import OutputBusyError, OutputError
 from harvester.model import Condition, Finding, Page, Query, Target
-from harvester.output.files import FileSink, Part, one_file
+from harvester.output.files import FileSink
 from harvester.output.open import sink_for
+from harvester.output.publish import Part, Places, one_file
 from harvester.output.sink import Sink
 from harvester.output.workspace import Workspace
-from harvester.settings import OutputSettings
+from harvester.settings import OutputSettings, Settings
 
+ByTarget = Mapping[Target, Mapping[Query, Places]]
 _ONE, _TWO = Target("111111111111", "eu-west-1"), Target("111111111111", "us-east-1")
 _THREE = Target("222222222222", "eu-west-1")
 _QUERIES = [
@@ -48,7 +50,7 @@ def _page(query: Query, page: int, *, size: int = 3) -> Page:
 
 
 def _sink(path: Path | str, **options: Any) -> Sink:
-    return sink_for(OutputSettings(path=f"{path}", **options))
+    return sink_for(Settings(output=OutputSettings(path=f"{path}", **options)))
 
 
 def _read(path: Path) -> bytes:
@@ -87,8 +89,9 @@ async def _sweep_in_random_order(sink: Sink, seed: int, *, pages: int = 4) -> No
             query, numbers = waiting[place]
             number = next(numbers, None)
             if number is None:
-                await sink.finished(query.target)
                 waiting.pop(place)
+                if all(other.target != query.target for other, _ in waiting):
+                    await sink.finished(query.target)
             elif rng.random() < 0.15:
                 await sink.replace([query], query)
                 waiting[place] = (query, iter(range(pages)))
@@ -174,7 +177,7 @@ async def test_nothing_appears_before_it_is_published(tmp_path: Path) -> None:
         await sink.write(_QUERIES[0], _page(_QUERIES[0], 1, size=20_000))
 
     assert path.read_text() == "old\n"
-    assert _names(tmp_path) == [path.name]
+    assert sorted(_names(tmp_path)) == [".out.ndjson.harvester", path.name]
 
 
 @contextmanager
@@ -211,14 +214,15 @@ async def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 
     assert caught.value.exit_code == 5
     assert path.read_text() == "old\n"
-    assert _files(tmp_path) == [f"{path.relative_to(tmp_path)}"]
+    beside = [name for name in _files(tmp_path) if ".harvester/" not in name]
+    assert beside == [f"{path.relative_to(tmp_path)}"]
 
 
 async def test_a_failure_between_two_files_leaves_no_half_of_one(tmp_path: Path) -> None:
-    def parts(by_target: dict[Target, list[Query]]) -> Iterator[Part]:
-        yield tmp_path / "first.ndjson", by_target[_ONE]
+    def parts(by_target: ByTarget) -> Iterator[Part]:
+        yield tmp_path / "first.ndjson", list(by_target[_ONE].values())
         (tmp_path / "second.ndjson" / "in the way").mkdir(parents=True)
-        yield tmp_path / "second.ndjson", by_target[_TWO]
+        yield tmp_path / "second.ndjson", list(by_target[_TWO].values())
 
     async with FileSink(Workspace(tmp_path / "work"), parts) as sink:
         for query in _QUERIES:
@@ -227,7 +231,7 @@ async def test_a_failure_between_two_files_leaves_no_half_of_one(tmp_path: Path)
             await sink.publish({_ONE, _TWO})
 
     assert len(_findings(tmp_path / "first.ndjson")) == 6
-    assert not (tmp_path / "work").exists()
+    assert (tmp_path / "work" / "journal").exists(), "the same command goes on with it"
 
 
 async def test_cancelled_publishing_leaves_the_old_file(tmp_path: Path) -> None:
@@ -235,7 +239,7 @@ async def test_cancelled_publishing_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old\n")
     scope = anyio.CancelScope()
 
-    def parts(by_target: dict[Target, list[Query]]) -> Iterator[Part]:
+    def parts(by_target: ByTarget) -> Iterator[Part]:
         anyio.from_thread.run_sync(scope.cancel)
         yield from one_file(path)(by_target)
 
@@ -246,7 +250,7 @@ async def test_cancelled_publishing_leaves_the_old_file(tmp_path: Path) -> None:
 
     assert scope.cancelled_caught
     assert path.read_text() == "old\n"
-    assert _names(tmp_path) == [path.name]
+    assert sorted(_names(tmp_path)) == [path.name, "work"]
 
 
 async def test_files_of_complete_targets_without_findings_are_removed(tmp_path: Path) -> None:
@@ -287,7 +291,7 @@ async def test_a_hostile_name_never_becomes_a_path(tmp_path: Path, target: Targe
             await sink.publish({target})
 
     assert "\n" not in str(caught.value)
-    assert _files(tmp_path) == []
+    assert {Path(name).parent for name in _files(tmp_path)} == {Path("a/b/out/.harvester")}
 
 
 async def test_the_output_of_another_run_is_left_alone(tmp_path: Path) -> None:

@@ -74,6 +74,17 @@ def test_a_target_that_is_read_whole() -> None:
     assert (tally.total, tally.ended["complete"], tally.problems) == (2, 1, [])
 
 
+def test_what_an_earlier_run_read_counts_as_read() -> None:
+    tally = _tally()
+    tally.found(_A)
+    tally.begun(_A)
+    tally.read(_A, {"HIGH": 30, "LOW": 12}, pages=5)
+    tally.read(_A, {"LOW": 1})
+
+    assert (tally.pages, tally.findings, tally.severities) == (6, 43, {"HIGH": 30, "LOW": 13})
+    assert (tally.open[_A].pages, tally.open[_A].findings) == (6, 43)
+
+
 @pytest.mark.parametrize(
     ("operation", "stage"),
     [

@@ -27,14 +27,61 @@ sys.stdin.read()
 """
 
 
-def test_it_is_gone_when_it_is_closed(tmp_path: Path) -> None:
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_in_it_stays_when_it_is_closed(tmp_path: Path) -> None:
+    work = Workspace(tmp_path / "a" / "work")
+    work.open()
+    file = work.create("spool")
+    os.write(file, b"so far")
+    os.close(file)
+    work.close()
+    work.close()
+    assert _names(tmp_path / "a" / "work") == ["lock", "spool"]
+
+    work.open()
+    assert work.size("spool") == 6
+    kept = work.create("spool", keep=True)
+    assert os.read(kept, 100) == b"so far"
+    os.close(kept)
+    os.close(work.create("spool"))
+    assert work.size("spool") == 0
+    work.close()
+
+
+def test_it_is_gone_when_it_is_removed(tmp_path: Path) -> None:
     work = Workspace(tmp_path / "a" / "work")
     work.open()
     os.close(work.create("spool"))
-    work.close()
+    work.remove()
     work.close()
 
-    assert list((tmp_path / "a").iterdir()) == []
+    assert _names(tmp_path / "a") == []
+
+
+def test_who_does_not_hold_it_removes_nothing(tmp_path: Path) -> None:
+    first, second = Workspace(tmp_path / "work"), Workspace(tmp_path / "work")
+    first.open()
+    os.close(first.create("spool"))
+    second.remove()
+    with pytest.raises(OutputBusyError):
+        second.open()
+    second.remove()
+    first.close()
+    first.remove()
+
+    assert _names(tmp_path / "work") == ["lock", "spool"]
+
+
+def test_the_size_of_what_is_no_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(1000))
+    (tmp_path / "link").symlink_to(tmp_path / "large")
+    (tmp_path / "folder").mkdir()
+    work = Workspace(tmp_path)
+
+    assert [work.size(name) for name in ("large", "link", "folder", "absent")] == [1000, 0, 0, 0]
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
@@ -67,11 +114,11 @@ def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
 
     work = Workspace(folder)
     work.open()
-    assert [path.name for path in folder.iterdir()] == ["lock"]
+    assert _names(folder) == ["lock", "spool"]
     work.close()
 
 
-def test_leftovers_of_any_kind_are_cleared(tmp_path: Path) -> None:
+def test_whatever_is_in_it_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     (folder / "folder" / "inner").mkdir(parents=True)
     (folder / "file").write_text("left")
@@ -82,10 +129,11 @@ def test_leftovers_of_any_kind_are_cleared(tmp_path: Path) -> None:
     (folder / "dangling").symlink_to(tmp_path / "nowhere")
     work = Workspace(folder)
     work.open()
-
-    assert [path.name for path in folder.iterdir()] == ["lock"]
-    assert elsewhere.read_text() == "not ours"
+    work.remove()
     work.close()
+
+    assert _names(tmp_path) == ["elsewhere"]
+    assert elsewhere.read_text() == "not ours"
 
 
 def test_a_linked_folder_inside_is_unlinked_and_not_emptied(tmp_path: Path) -> None:
@@ -96,10 +144,28 @@ def test_a_linked_folder_inside_is_unlinked_and_not_emptied(tmp_path: Path) -> N
     (folder / "spool").symlink_to(elsewhere, target_is_directory=True)
     work = Workspace(folder)
     work.open()
-
-    assert [path.name for path in folder.iterdir()] == ["lock"]
-    assert (elsewhere / "precious").read_text() == "not ours"
+    work.remove()
     work.close()
+
+    assert _names(tmp_path) == ["elsewhere"]
+    assert (elsewhere / "precious").read_text() == "not ours"
+
+
+@pytest.mark.parametrize("name", ["spool", "journal"])
+def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("not ours")
+    work = Workspace(tmp_path / "work")
+    work.open()
+    (work.folder / name).symlink_to(precious)
+    for keep in (True, False):
+        with pytest.raises(OSError, match="symbolic links"):
+            work.create(name, keep=keep)
+    with pytest.raises(OSError, match="symbolic links"):
+        work.open_file(name)
+    work.close()
+
+    assert precious.read_text() == "not ours"
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "file"])
@@ -170,6 +236,8 @@ def test_many_who_come_and_go_never_hold_it_together(tmp_path: Path) -> None:
             os.close(work.create("spool"))
             with guard:
                 held.remove(number)
+            if number % 2:  # some are finished, others will go on
+                work.remove()
             work.close()
 
     threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(4)]
