@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,10 @@ import anyio
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A monotonic clock in seconds and the sleep that goes with it."""
+    """A monotonic clock in seconds and the sleep that goes with it.
 
-    now: Callable[[], float] = anyio.current_time
+    It is the clock of asyncio's event loop too, read without asking first which loop runs.
+    """
+
+    now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep

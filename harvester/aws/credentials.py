@@ -67,14 +67,19 @@ class RoleCredentials:
 
     async def current(self) -> AioCredentials:
         """Return keys that are good now."""
+        if (keys := self._fresh()) is not None:
+            return keys
         async with self._lock:
-            if self._keys is None or self._now() >= self._renew_at:
+            if (keys := self._fresh()) is None:
                 session = await self._assume()
                 lifetime = (session.expires - self._now()).total_seconds()
                 early = min(_RENEW_BEFORE_SECONDS, lifetime * _RENEW_BEFORE_SHARE)
                 self._renew_at = session.expires - timedelta(seconds=max(early, 0.0))
-                self._keys = session.keys
-            return self._keys
+                self._keys = keys = session.keys
+            return keys
+
+    def _fresh(self) -> AioCredentials | None:
+        return self._keys if self._now() < self._renew_at else None
 
     def expire(self, refused: AioCredentials) -> None:
         """Forget these keys, if no other task has renewed them already."""
@@ -87,7 +92,7 @@ class OwnCredentials:
 
     def __init__(self, profile: str | None) -> None:
         self._profile = profile
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._source: AioCredentials | None = None
         self._handed: AioCredentials | None = None
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from harvester.clock import Clock
@@ -121,34 +119,41 @@ class Channel:
     async def _attempt(
         self, operation: str, parameters: dict[str, Any], read: Callable[[Any], T]
     ) -> T:
-        exchange = self.exchange
         signer = await self.credentials.current()
-        await exchange.wire.open(self.service, self.region)
-        slot = exchange.slots.slot((self.account, self.region))
-        async with AsyncExitStack() as held:
-            await self.pacer.turn(partial(held.enter_async_context, slot))
-            exchange.tally.requests += 1
-            sent = self.exchange.clock.now()
-            try:
-                answer = await exchange.wire.call(
-                    self.service,
-                    self.region,
-                    operation,
-                    parameters,
-                    signer=signer,
-                    account=self.account,
-                )
-            except ThrottledError:
-                exchange.tally.throttled += 1
-                self.pacer.throttled(sent)
-                raise
-            except ServiceError as error:
-                # Whatever it was, it was let through: to the pace it is a success. A call that
-                # never arrived says nothing.
-                if error.status is not None:
-                    self.pacer.succeeded(sent)
-                if isinstance(error, ExpiredCredentialsError):
-                    self.credentials.expire(signer)
-                raise
-        self.pacer.succeeded(sent)
+        await self.exchange.wire.open(self.service, self.region)
+        slot = self.exchange.slots.slot((self.account, self.region))
+        try:
+            await self.pacer.turn(slot.acquire)
+            answer = await self._send(operation, parameters, signer)
+        finally:
+            slot.release()
         return read(answer)
+
+    async def _send(self, operation: str, parameters: dict[str, Any], signer: Any) -> Any:
+        """Make one call now, and note what it says about the pace and the credentials."""
+        exchange = self.exchange
+        exchange.tally.requests += 1
+        sent = exchange.clock.now()
+        try:
+            answer = await exchange.wire.call(
+                self.service,
+                self.region,
+                operation,
+                parameters,
+                signer=signer,
+                account=self.account,
+            )
+        except ThrottledError:
+            exchange.tally.throttled += 1
+            self.pacer.throttled(sent)
+            raise
+        except ServiceError as error:
+            # Whatever it was, it was let through: to the pace it is a success. A call that
+            # never arrived says nothing.
+            if error.status is not None:
+                self.pacer.succeeded(sent)
+            if isinstance(error, ExpiredCredentialsError):
+                self.credentials.expire(signer)
+            raise
+        self.pacer.succeeded(sent)
+        return answer

@@ -24,7 +24,7 @@ class Pacer:
     ) -> None:
         self._clock = clock
         self._learner = RateLearner(max_rate=max_rate, start=start)
-        self._turns = anyio.Lock()
+        self._turns = anyio.Lock(fast_acquire=True)
 
     @property
     def learned(self) -> float | None:

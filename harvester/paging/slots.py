@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
+from types import TracebackType
+from typing import Self
 
 import anyio
 
@@ -20,16 +21,12 @@ class FairSlots:
         self._free = limit
         self._waiting: OrderedDict[Hashable, deque[anyio.Event]] = OrderedDict()
 
-    @asynccontextmanager
-    async def slot(self, key: Hashable) -> AsyncIterator[None]:
-        """Hold a slot for the length of the block."""
-        await self._acquire(key)
-        try:
-            yield
-        finally:
-            self._release()
+    def slot(self, key: Hashable) -> Slot:
+        """Return a slot that is not held yet."""
+        return Slot(self, key)
 
-    async def _acquire(self, key: Hashable) -> None:
+    async def acquire(self, key: Hashable) -> None:
+        """Take one of the slots, once it is the turn of `key`."""
         if self._free and not self._waiting:
             self._free -= 1
             return
@@ -39,12 +36,13 @@ class FairSlots:
             await turn.wait()
         except BaseException:
             if turn.is_set():  # cancelled in the moment the slot was handed over
-                self._release()
+                self.release()
             else:
                 self._forget(key, turn)
             raise
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Give one back."""
         if not self._waiting:
             self._free += 1
             return
@@ -60,3 +58,39 @@ class FairSlots:
         turns.remove(turn)
         if not turns:
             del self._waiting[key]
+
+
+class Slot:
+    """One slot, held from `acquire` to `release`, or for the length of an `async with` block."""
+
+    __slots__ = ("_held", "_key", "_slots")
+
+    def __init__(self, slots: FairSlots, key: Hashable) -> None:
+        self._slots = slots
+        self._key = key
+        self._held = False
+
+    async def acquire(self) -> None:
+        """Wait for the slot, and hold it."""
+        await self._slots.acquire(self._key)
+        self._held = True
+
+    def release(self) -> None:
+        """Give the slot back, if it is held."""
+        if self._held:
+            self._held = False
+            self._slots.release()
+
+    async def __aenter__(self) -> Self:
+        """Wait for the slot, and hold it."""
+        await self.acquire()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give it back."""
+        self.release()
