@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -42,6 +43,8 @@ class _Looked(msgspec.Struct):
 
 
 _cut_up = msgspec.json.Decoder(_Envelope).decode
+_as_moments = msgspec.json.Decoder(list[datetime], strict=False).decode
+_as_json = msgspec.json.Encoder().encode
 _look_at = msgspec.json.Decoder(_Looked).decode
 # All four timestamps end in this; a text cannot hold it, since its quotes are escaped.
 _TIMESTAMP = re.compile(rb'edAt": ?([0-9.]+)')
@@ -94,7 +97,7 @@ def _copied(body: bytes) -> Page | None:
     if sorted(parts[1::2]) != sorted(_timestamps_in(looked)):
         return None
     try:
-        parts[1::2] = map(_rewritten, parts[1::2])
+        parts[1::2] = _rewritten(parts[1::2])
         text = b"".join(parts)
         _check_utf_8(text)
     except ValueError:
@@ -109,8 +112,20 @@ def _timestamps_in(looked: Sequence[Facets]) -> list[bytes]:
     return [bytes(raw) for raw in found if raw]
 
 
-def _rewritten(digits: bytes) -> bytes:
-    return b'edAt":"' + iso_bytes(digits) + b'"'
+def _rewritten(digits: list[bytes]) -> list[bytes]:
+    """Return what stands for timestamps in digits; a ValueError where one has no other form."""
+    if not digits:
+        return []
+    # msgspec reads and writes them in a fifth of the time, but to the microsecond.
+    moments = _as_json(_as_moments(b"[%b]" % b",".join(digits)))[1:-1].split(b",")
+    return [
+        b'edAt":' + moment[:24] + b'Z"'
+        if moment[24:] == b'000Z"'
+        else b'edAt":' + moment[:20] + b'.000Z"'
+        if moment[20:] == b'Z"'
+        else b'edAt":"' + iso_bytes(each) + b'"'
+        for each, moment in zip(digits, moments, strict=True)
+    ]
 
 
 def _check_utf_8(text: bytes) -> None:
