@@ -47,6 +47,7 @@ _SIGNATURE_CODES = frozenset({"SignatureDoesNotMatch", "InvalidSignatureExceptio
 _TOO_MANY_REQUESTS = 429
 _REQUEST_TIMEOUT = 408
 _SERVER_ERROR = 500
+_LONGEST_CODE = 100
 
 
 def classify(code: str, status: int | None) -> type[errors.ServiceError]:
@@ -74,12 +75,12 @@ def translate(
 ) -> errors.ServiceError:
     """Return the project's own error for one that a call to the SDK raised.
 
-    `secrets` are texts that must not pass: the message is redacted, and cleaned of control
-    characters.
+    `secrets` are texts that must not pass: code and message are redacted, and cleaned of
+    control characters.
     """
     kind, code, message, status = _read(error)
     return kind(
-        code,
+        printable(redact(code, secrets), _LONGEST_CODE),
         printable(redact(message, secrets)),
         operation=operation,
         account=account,
@@ -108,7 +109,7 @@ def _read_answer(
 ) -> tuple[type[errors.ServiceError], str, str, int | None]:
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     found = response.get("Error", {})
-    code = printable(str(found.get("Code") or f"HTTP{status}"), 100)
+    code = str(found.get("Code") or f"HTTP{status}")
     message = str(found.get("Message") or "")
     if code in _SIGNATURE_CODES:
         message = "the service computed another signature: the secret key is not the right one"
