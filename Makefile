@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH ?= all
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format audit bench clean
 
 demo: $(READY)  ## run the main job on the embedded simulator
 	$(BIN)/harvester demo
@@ -21,6 +21,9 @@ check: $(READY)  ## lint and types
 format: $(READY)  ## rewrite the code as the linter wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+audit: $(READY)  ## look for known vulnerabilities in the dependencies (AUDIT=--strict: or fail)
+	$(BIN)/python .ci/audit.py $(AUDIT)
 
 bench: $(READY)  ## measure against the SDK on the simulator, into bench/ (BENCH="--quick all")
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
