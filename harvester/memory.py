@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from harvester.model import Target
-from harvester.output.workspace import make_private
+from harvester.output.workspace import write_private
 
 _VERSION = 1
 _DAYS = 7 * 86_400
@@ -55,13 +55,9 @@ class Memory:
         """Write the file, whole."""
         if self._path is None or not (self._rates or self._pages):
             return
-        part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            make_private(self._path.parent)
             held = {"version": _VERSION, "rates": self._rates, "pages": self._pages}
-            part.write_bytes(orjson.dumps(held))
-            part.chmod(0o600)
-            part.replace(self._path)
+            write_private(self._path, orjson.dumps(held))
         except OSError as error:
             _log.debug("what was learned is not kept: %s", error)
 
@@ -95,10 +91,18 @@ class Memory:
             self._pages[str(target)] = (float(pages), round(time.time()))
 
 
-def default_path() -> Path:
-    """Return where the command keeps its memory: below XDG_CACHE_HOME, or ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "harvester" / "rates.json"
+def default_path() -> Path | None:
+    """Return where the command keeps its memory: below XDG_CACHE_HOME, or ~/.cache.
+
+    None where a user has neither, as in some containers.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # the XDG specification: such a path is to be ignored
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:
+            return None
+    return base / "harvester" / "rates.json"
 
 
 def _entries(held: Any, highest: float) -> dict[str, tuple[float, float]]:

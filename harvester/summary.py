@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,7 +11,13 @@ import msgspec
 
 from harvester.errors import HarvesterError, OutputError
 from harvester.model import Outcome
-from harvester.output.workspace import absolute, cannot_write, make_private, sync_folder
+from harvester.output.workspace import (
+    absolute,
+    cannot_write,
+    check_replaceable,
+    make_private,
+    write_private,
+)
 from harvester.tally import Tally, code_of, message_of
 from harvester.timestamps import iso
 
@@ -175,19 +180,9 @@ def write_summary(summary: Summary, path: str) -> None:
         OutputError: it cannot be written.
     """
     target = absolute(path)
-    part = target.with_name(f".{target.name}.part")
     try:
-        make_private(target.parent)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(part, flags, 0o600), "wb") as stream:
-            stream.write(summary.as_json())
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(target)
-        sync_folder(target.parent)
+        write_private(target, summary.as_json())
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise cannot_write(target, error) from error
 
 
@@ -200,6 +195,7 @@ def check_summary_path(path: str) -> None:
         raise cannot_write(target, error) from error
     if target.is_dir():
         raise OutputError(f"{target} is a folder: the summary needs a file name")
+    check_replaceable(target)
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise OutputError(f"{target} cannot be written: the folder is not writable")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -70,11 +71,6 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     assert memory.recall(ONE) == 3.0
 
 
-def test_it_lies_below_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_path() == Path("/somewhere/harvester/rates.json")
-
-
 def test_large_targets_are_remembered_and_small_ones_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "rates.json"
     memory = Memory(path)
@@ -88,3 +84,32 @@ def test_large_targets_are_remembered_and_small_ones_forgotten(tmp_path: Path) -
     assert later.largest() == {ONE.account: 900.0}
     later.note_size(OTHER, 1)
     assert later.largest() == {ONE.account: 200.0}
+
+
+@pytest.mark.parametrize(
+    ("cache", "path"),
+    [
+        ("/somewhere", "/somewhere/harvester/rates.json"),
+        ("", "/home/me/.cache/harvester/rates.json"),
+        ("relative", "/home/me/.cache/harvester/rates.json"),
+    ],
+)
+def test_it_lies_below_the_cache_folder(
+    monkeypatch: pytest.MonkeyPatch, cache: str, path: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    assert default_path() == Path(path)
+
+
+def test_links_beside_it_and_in_its_place_are_not_followed(tmp_path: Path) -> None:
+    path, precious = tmp_path / "rates.json", tmp_path / "precious"
+    precious.write_text("not ours")
+    path.symlink_to(precious)
+    (tmp_path / f".rates.json.{os.getpid()}").symlink_to(precious)
+    memory = Memory(path)
+    memory.learn(ONE, 3.0)
+    memory.save()
+    assert precious.read_text() == "not ours"
+    assert not path.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o600

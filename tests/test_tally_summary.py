@@ -239,11 +239,28 @@ def test_a_summary_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_a_link_in_the_place_of_the_work_is_not_followed(tmp_path: Path) -> None:
-    precious = tmp_path / "precious"
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
+def test_what_is_no_ordinary_file_is_refused_before_the_sweep(tmp_path: Path, kind: str) -> None:
+    path, precious = tmp_path / "summary.json", tmp_path / "precious"
+    if kind == "link":
+        precious.write_text("not ours")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(precious)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(errors.OutputError, match="would be replaced"):
+        check_summary_path(f"{path}")
+
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_link_that_comes_later_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    path, precious = tmp_path / "summary.json", tmp_path / "precious"
     precious.write_text("not ours")
-    (tmp_path / ".summary.json.part").symlink_to(precious)
-    with pytest.raises(errors.OutputError):
-        write_summary(_summarize(_tally()), f"{tmp_path}/summary.json")
+    check_summary_path(f"{path}")
+    path.symlink_to(precious)
+    write_summary(_summarize(_tally()), f"{path}")
 
     assert precious.read_text() == "not ours"
+    assert stat.S_ISREG(path.lstat().st_mode)

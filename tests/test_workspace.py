@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -12,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from harvester.errors import OutputBusyError, OutputError
-from harvester.output.workspace import Workspace, make_private
+from harvester.output.workspace import (
+    Workspace,
+    check_replaceable,
+    make_private,
+    write_private,
+)
 
 _HOLD = """
 import sys
@@ -195,6 +201,106 @@ def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
         Workspace(tmp_path / "work").open()
 
     assert precious.read_text() == "not ours"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
+def test_what_others_may_have_written_is_not_trusted(tmp_path: Path, mode: int) -> None:
+    folder, precious = tmp_path / "work", tmp_path / "precious"
+    precious.write_text("not ours")
+    folder.mkdir()
+    folder.chmod(mode)
+    for name in ("lock", "spool", "journal"):
+        (folder / name).hardlink_to(precious)
+    work = Workspace(folder)
+    work.open()
+    os.write(descriptor := work.create("spool"), b"findings")
+    os.close(descriptor)
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {path.name for path in folder.iterdir()} == {"lock", "spool"}
+    assert precious.read_text() == "not ours"
+    work.close()
+
+
+def test_what_others_could_only_read_is_gone_on_with(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    folder.chmod(0o755)
+    (folder / "journal").write_text("ours")
+    work = Workspace(folder)
+    work.open()
+    work.close()
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert (folder / "journal").read_text() == "ours"
+
+
+def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        work = Workspace(tmp_path / "new" / "work")
+        work.open()
+        os.close(work.create("spool"))
+        write_private(tmp_path / "other" / "summary.json", b"{}")
+    finally:
+        os.umask(before)
+
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in tmp_path.rglob("*")
+        if path.exists()
+    }
+    work.close()
+    assert modes == {
+        **dict.fromkeys(("new", "work", "other"), 0o700),
+        **dict.fromkeys(("lock", "spool", "summary.json"), 0o600),
+    }
+
+
+def test_a_folder_of_another_user_is_refused_and_left(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        folder = tmp_path / "work"
+        folder.mkdir()
+        (folder / "precious").write_text("not ours")
+        os.chown(folder, 65534, 65534)
+    else:
+        folder = Path("/usr")
+    before = sorted(folder.iterdir())
+    with pytest.raises(OutputError, match="not a folder of this user"):
+        Workspace(folder).open()
+
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "folder"])
+def test_what_a_finished_file_must_not_replace(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "out.ndjson"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path if kind == "link" else tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="would be replaced") as caught:
+        check_replaceable(path)
+
+    assert caught.value.exit_code == 5
+
+
+def test_what_a_finished_file_may_replace(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    for name in ("old", "new", "new/deep", "link/new"):
+        check_replaceable(tmp_path / name)
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "there" / "full").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        write_private(tmp_path / "there", b"{}")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:

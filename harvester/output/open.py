@@ -11,7 +11,7 @@ from harvester.output.files import FileSink
 from harvester.output.publish import one_file, partitioned
 from harvester.output.sink import Sink
 from harvester.output.stdout import StdoutSink
-from harvester.output.workspace import Workspace, absolute
+from harvester.output.workspace import Workspace, absolute, check_replaceable
 from harvester.settings import Settings
 
 # These decide what is read. How it is read, and as whom, may change while a sweep is unfinished.
@@ -28,7 +28,7 @@ def sink_for(settings: Settings, *, fresh: bool = False) -> Sink:
     A `fresh` one throws away what an unfinished sweep of the same output left.
 
     Raises:
-        OutputError: standard output is closed.
+        OutputError: standard output is closed, or a link or the like has the file's name.
     """
     output = settings.output
     if output.kind == "stdout":
@@ -38,6 +38,7 @@ def sink_for(settings: Settings, *, fresh: bool = False) -> Sink:
         suffix = ".ndjson.zst" if output.compression == "zstd" else ".ndjson"
         folder, parts = path / ".harvester", partitioned(path, suffix)
     else:
+        check_replaceable(path)
         folder, parts = path.parent / f".{path.name}.harvester", one_file(path)
     return FileSink(Workspace(folder), parts, identity=_identity(settings), fresh=fresh)
 
