@@ -25,6 +25,7 @@ from harvester.errors import (
 )
 from harvester.memory import Memory
 from harvester.model import Account, Caller, Outcome, Query, Stage, Target
+from harvester.names import is_account, is_region
 from harvester.openfiles import requests_in_flight
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
@@ -35,6 +36,7 @@ from harvester.reader import TargetReader
 from harvester.settings import Settings
 from harvester.stopping import LastCalls
 from harvester.tally import Tally, code_of, message_of
+from harvester.text import printable
 
 _ACCOUNTS_AT_ONCE = 16
 _log = logging.getLogger("harvester")
@@ -165,6 +167,9 @@ class Journey:
         if not account.active:
             self._tally.end(Outcome(account.id, None, "skipped", "accounts", "NotActive"))
             return
+        if not is_account(account.id):
+            self._tally.end(_no_name(account.id, None, "an account's id"))
+            return
         credentials = self._accounts.credentials(account, caller)
         stage: Stage = "credentials"
         try:
@@ -176,7 +181,10 @@ class Journey:
             code, message = code_of(error), message_of(error)
             self._tally.end(Outcome(account.id, None, "failed", stage, code, message))
             return
-        targets = [Target(account.id, region) for region in regions]
+        for region in regions:
+            if not is_region(region):
+                self._tally.end(_no_name(account.id, region, "a region's name"))
+        targets = [Target(account.id, region) for region in regions if is_region(region)]
         targets.sort(key=lambda one: -self._memory.size(one))
         for target in targets:
             self._tally.found(target)
@@ -239,4 +247,16 @@ def _home_region(settings: Settings, configured: str | None) -> str:
     raise SettingsError(
         "regions.include: no region is given, and none is configured for the SDK: "
         "use --region NAME, --region all, or set AWS_REGION"
+    )
+
+
+def _no_name(account: str, region: str | None, what: str) -> Outcome:
+    """Return the outcome of what is called as nothing is: no host or path is made of that."""
+    return Outcome(
+        printable(account, 80),
+        None if region is None else printable(region, 80),
+        "failed",
+        "accounts" if region is None else "regions",
+        "DamagedAnswer",
+        f"the service's answer does not hold {what} here",
     )

@@ -15,8 +15,10 @@ from harvester.errors import (
     StartError,
 )
 from harvester.model import Account, Caller
+from harvester.names import is_account, is_partition
 from harvester.paging.channel import Exchange
 from harvester.settings import AccountSettings
+from harvester.text import Secret
 
 _ROLE_SECONDS = 3600
 """The longest that a role assumed by another role's session may last."""
@@ -93,7 +95,7 @@ class Accounts:
             "DurationSeconds": _ROLE_SECONDS,
         }
         if self._settings.external_id is not None:
-            parameters["ExternalId"] = self._settings.external_id
+            parameters["ExternalId"] = Secret(self._settings.external_id)
         try:
             return await self._sts.call("assume_role", parameters, _session)
         except ServiceError as error:
@@ -119,12 +121,10 @@ class Accounts:
             seen.add(parent)
             for item in await self._children("list_accounts_for_parent", "Accounts", parent):
                 yield _account(item)
-            waiting += [
-                unit["Id"]
-                for unit in await self._children(
-                    "list_organizational_units_for_parent", "OrganizationalUnits", parent
-                )
-            ]
+            units = await self._children(
+                "list_organizational_units_for_parent", "OrganizationalUnits", parent
+            )
+            waiting += [_id(unit, "ListOrganizationalUnitsForParent") for unit in units]
 
     async def _children(self, operation: str, key: str, parent: str) -> list[dict[str, Any]]:
         return await list_parsed(self._organizations, operation, key, {"ParentId": parent})
@@ -139,7 +139,9 @@ class Accounts:
 
 
 def _identity(answer: dict[str, Any]) -> dict[str, Any]:
-    if not (answer.get("Account") and str(answer.get("Arn")).count(":") >= 5):  # noqa: PLR2004
+    parts = str(answer.get("Arn")).split(":")
+    # Both become parts of other names: of roles' ARNs, and the account of paths.
+    if not (len(parts) > 5 and is_partition(parts[1]) and is_account(str(answer.get("Account")))):  # noqa: PLR2004
         raise DamagedAnswerError(
             "DamagedAnswer", "the answer names no caller", operation="GetCallerIdentity"
         )
@@ -162,10 +164,13 @@ def _session(answer: dict[str, Any]) -> Session:
 
 
 def _account(item: dict[str, Any]) -> Account:
-    if not isinstance(item.get("Id"), str):
-        raise DamagedAnswerError(
-            "DamagedAnswer", "an account without an id", operation="ListAccounts"
-        )
     # `Status` is being replaced by `State`; an account with neither is not left out.
     state = item.get("State") or item.get("Status") or "ACTIVE"
-    return Account(item["Id"], item.get("Name"), active=state == "ACTIVE")
+    return Account(_id(item, "ListAccounts"), item.get("Name"), active=state == "ACTIVE")
+
+
+def _id(item: dict[str, Any], operation: str) -> str:
+    if not isinstance(item.get("Id"), str):
+        raise DamagedAnswerError("DamagedAnswer", "an item has no id", operation=operation)
+    found: str = item["Id"]
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harvester.aws.listings import list_parsed
 from harvester.errors import DamagedAnswerError
 from harvester.paging.channel import Channel
@@ -12,7 +14,8 @@ async def choose_regions(settings: RegionSettings, default: str, ec2: Channel) -
     """Return the regions to sweep of the account that `ec2` is signed for, sorted.
 
     `all` asks EC2 DescribeRegions, since the SDK's tables do not know which regions an
-    account has enabled. Raises a `ServiceError` where that is refused.
+    account has enabled. What it calls them is passed on as it came: see `is_region`. Raises
+    a `ServiceError` where that is refused.
     """
     if settings.include == ("all",):
         regions = await _enabled_regions(ec2)
@@ -23,9 +26,12 @@ async def choose_regions(settings: RegionSettings, default: str, ec2: Channel) -
 
 async def _enabled_regions(ec2: Channel) -> tuple[str, ...]:
     found = await list_parsed(ec2, "describe_regions", "Regions")
-    names = tuple(
-        region["RegionName"] for region in found if region.get("OptInStatus") != "not-opted-in"
+    names: tuple[Any, ...] = tuple(
+        region.get("RegionName") for region in found if region.get("OptInStatus") != "not-opted-in"
     )
-    if not names:  # every account has some that cannot be disabled
-        raise DamagedAnswerError("DamagedAnswer", "no region", operation="DescribeRegions")
+    if not names or not all(isinstance(name, str) for name in names):
+        # Every account has some that cannot be disabled.
+        raise DamagedAnswerError(
+            "DamagedAnswer", "no region, or one without a name", operation="DescribeRegions"
+        )
     return names
