@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import structlog
 
 from harvester.settings import LogSettings
-from harvester.text import printable
+from harvester.text import printable, redact
 
 _LEVELS = {
     "error": logging.ERROR,
@@ -19,7 +19,8 @@ _LEVELS = {
     "debug": logging.DEBUG,
     "trace": logging.DEBUG,
 }
-# Their debug logs hold secret keys, session tokens and external ids.
+# Their debug logs hold secret keys, session tokens and external ids, and what an error of
+# theirs quotes is not redacted.
 _SDK = ("aiobotocore", "aiohttp", "boto3", "botocore", "urllib3")
 _LONGEST = 2000
 
@@ -49,6 +50,7 @@ def configure_logs(settings: LogSettings) -> None:
     stamp = "iso" if as_json else "%H:%M:%S"
     renderer: Any = structlog.processors.JSONRenderer() if as_json else _as_text
     handler = _Stderr()
+    handler.addFilter(_without_secrets)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[
@@ -71,13 +73,27 @@ def configure_logs(settings: LogSettings) -> None:
     for name in _SDK:
         level = logging.INFO if settings.level == "trace" else logging.ERROR
         logging.getLogger(name).setLevel(level)
+    for name in list(root.manager.loggerDict):
+        if _is_sdk(name.rpartition(".")[0]):  # what else set a level there is overruled
+            logging.getLogger(name).setLevel(logging.NOTSET)
     logging.captureWarnings(True)
+
+
+def _is_sdk(name: str) -> bool:
+    return name.partition(".")[0] in _SDK
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    if not _is_sdk(record.name):
+        return True
+    record.exc_info = record.exc_text = record.stack_info = None
+    return record.levelno >= logging.INFO
 
 
 def _clean(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = printable(value, _LONGEST)
+        if not isinstance(value, int | float | None):
+            event[key] = printable(redact(str(value)), _LONGEST)
     return event
 
 
