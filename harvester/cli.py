@@ -155,6 +155,12 @@ _SETTINGS = (
     ),
     Setting(("--profile",), "aws.profile", "A profile of the SDK's configuration.", "NAME"),
     Setting(("--endpoint-url",), "aws.endpoint_url", "Send every request there.", "URL"),
+    Setting(
+        ("--allow-insecure-endpoint",),
+        "aws.allow_insecure_endpoint",
+        "Allow endpoints that are http and not on this machine: session tokens can be read on the "
+        "way there.",
+    ),
 )
 
 

@@ -57,7 +57,8 @@ async def open_journey(
     """Yield a journey whose clients are closed when the block ends.
 
     Raises:
-        SettingsError: no region is given, and the SDK has none configured.
+        SettingsError: an endpoint is not allowed, or the CA bundle cannot be used; no region
+            is given, and the SDK has none configured.
         StartError: this process may have too few files open.
     """
     width, aws = requests_in_flight(settings.limits.max_concurrency), settings.aws
@@ -65,12 +66,14 @@ async def open_journey(
         profile=aws.profile,
         endpoint_url=aws.endpoint_url,
         max_connections=width,
+        allow_insecure_endpoint=aws.allow_insecure_endpoint,
     ) as clients:
         slots = FairSlots(width)
         wire = LastCalls(clients)
         exchange = Exchange(wire, slots, tally, clock, RetryPolicy(throttle_cap=0.0))
         home = _home_region(settings, clients.configured_region)
-        accounts = Accounts(settings.accounts, exchange, OwnCredentials(aws.profile), home)
+        own = OwnCredentials(aws.profile, clients.http_session)
+        accounts = Accounts(settings.accounts, exchange, own, home)
         yield Journey(settings, exchange, accounts, home, memory or Memory(), calls=wire)
 
 

@@ -11,15 +11,18 @@ from typing import Any, Self
 import anyio
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
-from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
+from harvester.aws.endpoints import check_certificates, check_endpoints
 from harvester.aws.faults import error_answer, translate
 from harvester.aws.lean import Model
-from harvester.errors import SettingsError
-from harvester.text import printable
+from harvester.aws.transport import session_class
+from harvester.errors import HarvesterError, SettingsError
+from harvester.names import is_region
+from harvester.settings.values import shown
+from harvester.text import Secret, printable
 
 CALL_SECONDS = 30.0
 """The longest that one call may take, connection and body included. A read timeout alone
@@ -31,20 +34,31 @@ _signer: ContextVar[AioCredentials] = ContextVar("signer")
 
 
 class Clients:
-    """The clients of one run; an async context manager that closes them all."""
+    """The clients of one run; an async context manager that closes them all.
+
+    Attributes:
+        http_session: the class of HTTP sessions that requests leave through.
+    """
 
     def __init__(
-        self, *, profile: str | None, endpoint_url: str | None, max_connections: int
+        self,
+        *,
+        profile: str | None,
+        endpoint_url: str | None,
+        max_connections: int,
+        allow_insecure_endpoint: bool = False,
     ) -> None:
         self._session = AioSession(profile=profile)
         self._endpoint_url = endpoint_url
+        self._allow_insecure = allow_insecure_endpoint
+        self.http_session = session_class(allow_insecure=allow_insecure_endpoint)
         self._config = AioConfig(
             # One attempt: the SDK's retries do not know Image Builder's throttle.
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=max_connections,
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=CALL_SECONDS,
-            http_session_cls=_session_class(),
+            http_session_cls=self.http_session,
         )
         self._models: dict[tuple[str, str], Model] = {}
         self._clients: dict[tuple[str, str], Any] = {}
@@ -52,7 +66,16 @@ class Clients:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Open nothing yet: each client is made at its first call."""
+        """Check the way to AWS. Nothing is opened: each client is made at its first call.
+
+        Raises:
+            SettingsError: an endpoint is not allowed, or the CA bundle cannot be used.
+        """
+        try:
+            check_endpoints(self._session, self._endpoint_url, allow_insecure=self._allow_insecure)
+            check_certificates(self._session)
+        except BotoCoreError as error:
+            raise _of_the_profile(error) from None
         return self
 
     async def __aexit__(
@@ -71,7 +94,12 @@ class Clients:
         try:
             region: str | None = self._session.get_config_variable("region")
         except BotoCoreError as error:
-            raise SettingsError(f"aws.profile: {printable(str(error))}") from error
+            raise _of_the_profile(error) from None
+        if region is not None and not is_region(region):
+            raise SettingsError(
+                f"AWS_REGION or the region of the AWS profile: {shown(region)} is not a region's"
+                " name such as us-east-1"
+            )
         return region
 
     async def open(self, service: str, region: str) -> None:
@@ -79,7 +107,7 @@ class Clients:
         try:
             await self._client(service, region)
         except (BotoCoreError, OSError, ValueError) as error:
-            raise translate(error, operation="open", account=None, region=region) from error
+            raise translate(error, operation="open", account=None, region=region) from None
 
     async def call(
         self,
@@ -102,7 +130,9 @@ class Clients:
                 client = await self._client(service, region)
                 if service == "imagebuilder":
                     return await self._image_builder(client, region, operation, parameters)
-                return await getattr(client, operation)(**parameters)
+                return _veiled(await getattr(client, operation)(**parameters))
+        except HarvesterError:
+            raise
         except Exception as error:  # noqa: BLE001  # see the comment
             # All of them: what the SDK's parsers raise on garbage has no common base.
             raise translate(
@@ -169,26 +199,22 @@ async def _send(client: Any, request: Any, operation: str) -> bytes:
     return body
 
 
-def _session_class() -> type[AIOHTTPSession]:
-    """Return the SDK's HTTP session, but for certificates that are loaded once for all clients.
-
-    Loading the CA bundle takes some 30 ms, and each client of each region would do it anew.
-    """
-    contexts: dict[Any, Any] = {}
-
-    class SharedCertificates(AIOHTTPSession):  # type: ignore[misc]  # the SDK is untyped
-        def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
-            key = (self._verify, self._cert_file, self._key_file, proxy_url)
-            if key not in contexts:
-                contexts[key] = super()._build_ssl_contexts(proxy_url)
-            return contexts[key]
-
-    return SharedCertificates
-
-
 def operation_name(method: str) -> str:
     """Return the API's name of a client method: `list_images` is `ListImages`."""
     return "".join(part.capitalize() for part in method.split("_"))
+
+
+def _of_the_profile(error: BotoCoreError) -> SettingsError:
+    return SettingsError(f"aws.profile: {printable(str(error))}")
+
+
+def _veiled(answer: Any) -> Any:
+    """Return an answer of the SDK with the keys in it, as AssumeRole's, kept out of reprs."""
+    found = answer.get("Credentials")
+    for name in ("SecretAccessKey", "SessionToken"):
+        if isinstance(found, dict) and isinstance(found.get(name), str):
+            found[name] = Secret(found[name])
+    return answer
 
 
 def _sign_as_asked(request: Any, **_: Any) -> None:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import anyio
+from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError
 
-from harvester.errors import StartError
-from harvester.text import printable
+from harvester.aws.transport import session_class
+from harvester.errors import HarvesterError, StartError
+from harvester.text import Secret, printable, redact
 
 # Renew five minutes before the end, but a short-lived session no earlier than in the last
 # quarter of its life: otherwise each request of such a session would ask STS anew.
 _RENEW_BEFORE_SECONDS = 300.0
 _RENEW_BEFORE_SHARE = 0.25
+
+_SECRET_VARIABLES = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+)
+_SECRET_KEYS = ("aws_secret_access_key", "aws_session_token", "external_id")
 
 
 class Credentials(Protocol):
@@ -43,7 +56,7 @@ class Session:
     @classmethod
     def granted(cls, access_key: str, secret_key: str, token: str, expires: datetime) -> Session:
         """Return the session that STS granted."""
-        return cls(AioCredentials(access_key, secret_key, token), expires)
+        return cls(_veiled(access_key, secret_key, token), expires)
 
 
 class RoleCredentials:
@@ -88,11 +101,22 @@ class RoleCredentials:
 
 
 class OwnCredentials:
-    """The caller's own, from the SDK's chain, which renews those that can be renewed."""
+    """The caller's own, from the SDK's chain, which renews those that can be renewed.
 
-    def __init__(self, profile: str | None) -> None:
+    Args:
+        profile: a profile of the SDK's configuration, or None for the SDK's own choice.
+        http_session: the class of HTTP sessions for what the chain itself must ask.
+    """
+
+    def __init__(
+        self, profile: str | None, http_session: type[AIOHTTPSession] | None = None
+    ) -> None:
         self._profile = profile
+        self._config = AioConfig(
+            http_session_cls=http_session or session_class(allow_insecure=False)
+        )
         self._lock = anyio.Lock(fast_acquire=True)
+        self._session = AioSession(profile=profile)
         self._source: AioCredentials | None = None
         self._handed: AioCredentials | None = None
 
@@ -103,31 +127,53 @@ class OwnCredentials:
             StartError: the chain has none, or cannot get them.
         """
         async with self._lock:
-            try:
-                if self._source is None:
-                    # A session of its own: what an expired one has cached must not come back.
-                    session = AioSession(profile=self._profile)
-                    self._source = await session.get_credentials()
-                if self._source is None:
-                    raise StartError(
-                        "no AWS credentials found",
-                        hint="log in (aws sso login), set AWS_PROFILE or --profile NAME, "
-                        "or run where a role is attached",
-                    )
-                frozen = await self._source.get_frozen_credentials()
-            except (BotoCoreError, ClientError, OSError, ValueError, KeyError) as error:
-                # Profiles may run programs, read files and assume roles: all of it can fail.
-                raise StartError(
-                    f"no AWS credentials: {printable(str(error))}",
-                    hint="check --profile, AWS_PROFILE and the files in ~/.aws",
-                ) from error
+            frozen = await self._frozen()
             keys = (frozen.access_key, frozen.secret_key, frozen.token)
             handed = self._handed
             if handed is None or (handed.access_key, handed.secret_key, handed.token) != keys:
-                self._handed = handed = AioCredentials(*keys)
+                self._handed = handed = _veiled(*keys)
             return handed
+
+    async def _frozen(self) -> ReadOnlyCredentials:
+        try:
+            if self._source is None:
+                # A session of its own: what an expired one has cached must not come back.
+                self._session = AioSession(profile=self._profile)
+                self._session.set_default_client_config(self._config)
+                self._source = await self._session.get_credentials()
+            if self._source is not None:
+                return await self._source.get_frozen_credentials()
+        except HarvesterError:
+            raise
+        except Exception as error:  # noqa: BLE001  # see the comment
+            # Profiles may run programs, read files and assume roles: all of it can fail, and
+            # what it fails with has no common base.
+            raise StartError(
+                f"no AWS credentials: {printable(redact(str(error), _secrets(self._session)))}",
+                hint="check --profile, AWS_PROFILE and the files in ~/.aws",
+            ) from None  # the SDK's error may hold what was redacted from ours
+        raise StartError(
+            "no AWS credentials found",
+            hint="log in (aws sso login), set AWS_PROFILE or --profile NAME, "
+            "or run where a role is attached",
+        )
 
     def expire(self, refused: AioCredentials) -> None:
         """Ask the chain anew the next time, if no other task has done so already."""
         if self._handed is refused:
             self._source = self._handed = None
+
+
+def _veiled(access_key: str, secret_key: str, token: str | None) -> AioCredentials:
+    return AioCredentials(access_key, Secret(secret_key), None if token is None else Secret(token))
+
+
+def _secrets(session: AioSession) -> tuple[str, ...]:
+    """Return the secrets in the environment and in the SDK's files, to be kept out of errors."""
+    found = [os.environ.get(name) for name in _SECRET_VARIABLES]
+    try:
+        profiles = session.full_config.get("profiles", {}).values()
+    except BotoCoreError:  # the file cannot be read, so nothing in it was used
+        profiles = ()
+    found += [profile.get(key) for profile in profiles for key in _SECRET_KEYS]
+    return tuple(Secret(secret) for secret in found if secret)

@@ -20,6 +20,8 @@ from harvester.errors import (
 
 T = TypeVar("T")
 
+_LASTING = frozenset({"NameNotResolved", "TLSFailed"})
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -33,7 +35,8 @@ class RetryPolicy:
             the call is given up.
         fault_seconds: time that failing calls, and the waits after them, may take together.
         name_attempts: the same as `fault_attempts` for a host name that does not resolve:
-            that is how a region without the service looks.
+            that is how a region without the service looks. And for a certificate that is not
+            to be trusted: that lasts as well.
         renewals: how often one call's credentials may be called expired.
         throttle_seconds: time from the first throttle of a call to giving it up.
         base: the first wait lies between 0 and this; the bound doubles each time,
@@ -95,8 +98,8 @@ class _Course:
             return since is not None and self.clock.now() - since > self.policy.throttle_seconds
         if isinstance(error, ExpiredCredentialsError):
             return self.renewals > self.policy.renewals
-        unresolved = isinstance(error, UnreachableError) and error.code == "NameNotResolved"
-        attempts = self.policy.name_attempts if unresolved else self.policy.fault_attempts
+        lasting = isinstance(error, UnreachableError) and error.code in _LASTING
+        attempts = self.policy.name_attempts if lasting else self.policy.fault_attempts
         return self.faults >= attempts or self.fault_seconds > self.policy.fault_seconds
 
     def wait(self, _state: RetryCallState) -> float:

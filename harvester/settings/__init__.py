@@ -34,6 +34,7 @@ from harvester.settings.sections import (
 )
 from harvester.settings.types import parse_duration
 from harvester.settings.values import escaped
+from harvester.text import Secret
 
 if TYPE_CHECKING:
     import os
@@ -116,7 +117,7 @@ def load_settings(
     Raises SettingsError, with one line, for a file that cannot be read, an unknown key, and a
     value that is not allowed or contradicts another.
     """
-    tree = _read(path)
+    tree = _veiled(_read(path))
     refuse_secrets(tree)
     check_section_names(tree, _SECTIONS)
     given = overrides or {}
@@ -127,6 +128,7 @@ def load_settings(
         content = tree.get(section, {})
         # Where the file has no table, its error is more to the point than the override.
         tree[section] = {**content, key: value} if isinstance(content, Mapping) else content
+    tree = _veiled(tree)
     return _build(tree, Names(origins))
 
 
@@ -141,6 +143,7 @@ def check_settings(settings: Settings, origins: Mapping[str, str] | None = None)
     for name, kind in _SECTIONS.items():
         content = getattr(settings, name)
         tree[name] = msgspec.structs.asdict(content) if isinstance(content, kind) else content
+    tree = _veiled(tree)
     return _build(tree, Names(origins))
 
 
@@ -159,6 +162,14 @@ def _build(tree: Mapping[str, Any], names: Names) -> Settings:
     settings = Settings(**sections)
     check_contradictions(settings, names)
     return settings
+
+
+def _veiled(tree: dict[str, Any]) -> dict[str, Any]:
+    """The same table, where no repr of it shows the external id."""
+    accounts = tree.get("accounts")
+    if not isinstance(accounts, Mapping) or not isinstance(accounts.get("external_id"), str):
+        return tree
+    return {**tree, "accounts": {**accounts, "external_id": Secret(accounts["external_id"])}}
 
 
 def _without(content: Any, keys: tuple[str, ...]) -> Any:

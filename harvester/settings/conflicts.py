@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from harvester.errors import SettingsError
+from harvester.settings.endpoints import check_endpoint
 from harvester.settings.sections import is_folder
 from harvester.settings.values import shown
 
@@ -26,6 +27,12 @@ def check_contradictions(settings: Settings, names: Names) -> None:
     _check_accounts(settings.accounts, names)
     _check_regions(settings.regions, names)
     _check_output(settings.output, names)
+    if settings.aws.endpoint_url is not None:
+        check_endpoint(
+            names("aws.endpoint_url"),
+            settings.aws.endpoint_url,
+            allow_insecure=settings.aws.allow_insecure_endpoint,
+        )
 
 
 def _check_accounts(accounts: AccountSettings, names: Names) -> None:

@@ -25,6 +25,7 @@ from harvester.settings.types import (
     UnitId,
     parse_duration,
 )
+from harvester.text import Secret
 
 
 def is_folder(path: str) -> bool:
@@ -53,6 +54,11 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     role_name: RoleName | None = None
     external_id: ExternalId | None = None
     session_name: SessionName = "harvester"
+
+    def __post_init__(self) -> None:
+        """Hold plain text: encoders of settings know no other kind."""
+        if isinstance(self.external_id, Secret):
+            msgspec.structs.force_setattr(self, "external_id", str(self.external_id))
 
     def __repr__(self) -> str:
         """As of any struct, but without the external id, so that a log may hold it."""
@@ -166,7 +172,9 @@ class AwsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         profile: a profile of the SDK's configuration, or None for the SDK's own choice.
         endpoint_url: ``http(s)://host[:port]`` for all services, or None for the real ones.
+        allow_insecure_endpoint: allow http to another machine, by whatever it is configured.
     """
 
     profile: Text | None = None
     endpoint_url: EndpointUrl | None = None
+    allow_insecure_endpoint: Flag = False

@@ -60,6 +60,10 @@ def _exclude(problem: Problem) -> str:
 
 
 _BY_CODE = {
+    **dict.fromkeys(
+        ("HTTP301", "HTTP302", "HTTP303", "HTTP307", "HTTP308"),
+        "is it AWS that answers? Check the proxy and --endpoint-url",
+    ),
     "NameNotResolved": "no such host: does Image Builder exist in this region? "
     "Else exclude it with --exclude-region",
     "Unreachable": "no connection: check the network, the proxy and --endpoint-url",

@@ -1,0 +1,83 @@
+"""How requests leave: the SDK's HTTP session, held to rules that it leaves to its callers."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from aiobotocore.httpsession import AIOHTTPSession
+from botocore.exceptions import ClientError, SSLError
+
+from harvester.settings.endpoints import check_endpoint, is_loopback
+
+_REDIRECTS, _ERRORS = 300, 400
+
+
+def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
+    """Return a class of HTTP sessions that share their certificates.
+
+    Loading the CA bundle takes some 30 ms, and each client of each region would do it anew.
+    Whatever made a request, with whatever configuration:
+
+    - it does not go unencrypted to another machine, unless that is allowed;
+    - it follows no redirect, which would take its session token to any host;
+    - certificates and the names in them are checked, or there is no connection;
+    - what is for this machine goes through no proxy.
+    """
+    contexts: dict[Any, Any] = {}
+    good: set[str] = set()
+
+    class CarefulSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK is untyped
+        async def send(self, request: Any) -> Any:
+            address = request.url.partition("?")[0]
+            if address not in good:
+                check_endpoint("endpoint", address, allow_insecure=allow_insecure)
+                good.add(address)
+            return _no_redirect(await super().send(request))
+
+        async def _get_session(self, proxy_url: str | None) -> _Direct:
+            return _Direct(await super()._get_session(proxy_url))
+
+        def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
+            key = (self._verify, self._cert_file, self._key_file, proxy_url)
+            if key not in contexts:
+                made = super()._build_ssl_contexts(proxy_url)
+                _must_check(made[0])
+                contexts[key] = made
+            return contexts[key]
+
+    return CarefulSession
+
+
+class _Direct:
+    """A session of aiohttp for requests that go straight to their host and no further."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    async def request(self, method: str, *, url: Any, proxy: Any, **options: Any) -> Any:
+        return await self._session.request(
+            method,
+            url=url,
+            proxy=None if is_loopback(url.host) else proxy,
+            allow_redirects=False,
+            **options,
+        )
+
+
+def _no_redirect(response: Any) -> Any:
+    if _REDIRECTS <= response.status_code < _ERRORS:
+        message = "the endpoint redirects to another place, and that is not followed"
+        raise ClientError(
+            {
+                "Error": {"Code": f"HTTP{response.status_code}", "Message": message},
+                "ResponseMetadata": {"HTTPStatusCode": response.status_code},
+            },
+            "any",
+        )
+    return response
+
+
+def _must_check(context: ssl.SSLContext) -> None:
+    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+        raise SSLError(endpoint_url="", error="certificates would not be checked")
