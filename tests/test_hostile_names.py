@@ -10,11 +10,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from harvester.aws.bodies import page_of
 from harvester.errors import OutputError
 from harvester.model import Query, Target
 from harvester.names import is_account, is_partition, is_region
 from harvester.output.open import sink_for
-from harvester.settings import OutputSettings
+from harvester.settings import OutputSettings, Settings
 
 _ANY = st.text(st.characters(exclude_categories=()), max_size=80)
 _CLOSE = st.text("0123456789", min_size=11, max_size=13) | st.text(
@@ -39,20 +40,23 @@ async def test_any_name_is_a_path_below_the_output_or_an_output_error(
     account: str, region: str
 ) -> None:
     # A folder for each example: a fixture would be shared by them.
-    with TemporaryDirectory() as made:
-        outside = Path(made)
+    with TemporaryDirectory() as name:
+        outside = Path(name)
         folder = outside / "a" / "b" / "out"
         published = True
-        async with sink_for(OutputSettings(path=f"{folder}/")) as sink:
+        chosen = Settings(output=OutputSettings(path=f"{folder}/"))
+        async with sink_for(chosen) as sink:
             query = Query(Target(account, region))
-            await sink.write(query, [{"n": 1}])
+            sink.begin(query.target, [query], None)
+            await sink.write(query, page_of([{"n": 1}], None))
             await sink.finished(query.target)
             try:
                 await sink.publish({query.target})
             except OutputError:
                 published = False
         place = f"a/b/out/account={account}/region={region}/findings.ndjson"
-        assert _below(outside) == ({place} if published else set())
+        made = {one for one in _below(outside) if "/.harvester/" not in one}
+        assert made == ({place} if published else set())
         assert set(os.listdir(outside)) <= {"a"}  # noqa: PTH208  # its names
         if is_account(account) and is_region(region):
             assert published, "what is let in can be written"
