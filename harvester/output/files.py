@@ -186,6 +186,8 @@ class FileSink:
                     path.unlink(missing_ok=True)
                 else:
                     write_part(self._workspace, self._file, path, pieces)
+            # First of all that is removed: a run that dies now must not leave it to the next.
+            self._journal.discard()
         except OSError as error:
             raise cannot_write(Path(error.filename or self._workspace.folder), error) from error
 

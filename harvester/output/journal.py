@@ -96,6 +96,11 @@ class Journal:
         self._write(self._file, record)
         os.fdatasync(self._file)
 
+    def discard(self) -> None:
+        """Remove it: what it speaks of is published, and must not be published again."""
+        self.close()
+        (self._workspace.folder / NAME).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
