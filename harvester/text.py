@@ -55,7 +55,7 @@ def redact(text: str, secrets: tuple[str | None, ...] = ()) -> str:
 
 def _any_form(secret: str) -> re.Pattern[str]:
     plain = str(secret)
-    encoded = plain.encode("utf-8", "surrogateescape")
+    encoded = plain.encode("utf-8", "surrogatepass")
     exact = {
         plain,
         json.dumps(plain)[1:-1],
