@@ -63,7 +63,7 @@ def test_a_secret_is_replaced_in_every_form(form: Callable[[str], str], secret: 
     assert said.count("***") == 2
 
 
-_TEXT = st.characters(min_codepoint=32, exclude_categories=("Cs",), exclude_characters="*")
+_TEXT = st.characters(codec="utf-8", min_codepoint=32, exclude_characters="*")
 
 
 @given(st.text(_TEXT, min_size=8), st.sampled_from(_FORMS), st.text(_TEXT))
