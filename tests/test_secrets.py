@@ -8,6 +8,7 @@ import dataclasses
 import html
 import json
 import pickle
+import re
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -47,7 +48,7 @@ _FORMS: list[Callable[[str], str]] = [
     quote,
     quote_plus,
     lambda text: quote(text, safe=""),
-    lambda text: quote(text, safe="").lower() if "%" in quote(text, safe="") else text,
+    lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
     lambda text: base64.b64encode(text.encode()).decode(),
     lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
 ]
