@@ -18,6 +18,9 @@ _SIGNATURE = re.compile(r"(signature(?:%3d|%22|%3a|&quot;|\W){1,8})[0-9a-f]{64}"
 # Of a URL: the user and password before the host.
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@]*@")
 
+_PLAIN = re.compile(r"[A-Za-z0-9]+")
+_URL_SAFE = str.maketrans("+/", "-_")
+
 
 class Secret(str):
     """A key, a token or an external id: in a repr it is `***`.
@@ -48,21 +51,33 @@ def redact(text: str, secrets: tuple[str | None, ...] = ()) -> str:
     the credentials in URLs are replaced as well, without being known.
     """
     for secret in secrets:
-        if secret:
+        if secret and _may_hold(text, secret):
             text = _any_form(secret).sub("***", text)
     return _USERINFO.sub("***@", _SIGNATURE.sub(r"\1***", text))
 
 
+def _may_hold(text: str, secret: str) -> bool:
+    """Whether a text can hold a secret in any form: a quick look, since few texts do."""
+    # Every form but base64 leaves letters and digits as they are.
+    return any(
+        max(_PLAIN.findall(form), key=len, default="") in text for form in (secret, _base64(secret))
+    )
+
+
+def _base64(secret: str) -> str:
+    return base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode("ascii").rstrip("=")
+
+
 def _any_form(secret: str) -> re.Pattern[str]:
     plain = str(secret)
-    encoded = plain.encode("utf-8", "surrogateescape")
+    encoded = plain.encode("utf-8", "surrogatepass")
     exact = {
         plain,
         json.dumps(plain)[1:-1],
         repr(plain)[1:-1],
         html.escape(plain),
-        base64.b64encode(encoded).decode("ascii").rstrip("="),
-        base64.urlsafe_b64encode(encoded).decode("ascii").rstrip("="),
+        _base64(plain),
+        _base64(plain).translate(_URL_SAFE),
     }
     # The digits of an escape may be in either case.
     percent = {quote(encoded, safe=""), quote(encoded), quote_plus(encoded)}

@@ -92,6 +92,51 @@ def test_the_debug_logs_of_the_sdk_never_pass(level: str, name: str) -> None:
     assert ("an info" in stderr.getvalue()) == (level == "trace")
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["set before", "set after"])
+def test_nor_do_they_where_somebody_else_set_a_level(*, before: bool) -> None:
+    name = "botocore.auth"
+    if before:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    with _logs("trace") as stderr:
+        if not before:
+            logging.getLogger(name).setLevel(logging.DEBUG)
+        logging.getLogger(name).debug("secret key")
+        logging.getLogger(name).info("an info")
+        assert logging.getLogger(name).isEnabledFor(logging.DEBUG) != before
+
+    logging.getLogger(name).setLevel(logging.NOTSET)
+    assert "secret" not in stderr.getvalue()
+    assert "an info" in stderr.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_tracebacks_of_the_sdk_never_pass(kind: str) -> None:
+    with _logs("trace", kind) as stderr:
+        try:
+            raise ValueError("secret key")  # noqa: TRY301  # what the service quoted, say
+        except ValueError:
+            logging.getLogger("botocore.credentials").warning("no refresh", exc_info=True)
+
+    assert "no refresh" in stderr.getvalue()
+    assert "secret" not in stderr.getvalue()
+    assert "ValueError" not in stderr.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_signatures_and_passwords_in_addresses_never_pass(kind: str) -> None:
+    with _logs(kind=kind) as stderr:
+        digest = "0123456789abcdef" * 4
+        logging.getLogger("harvester").warning(
+            "no: Signature=%s via %s", digest, "http://me:secret@proxy",
+            extra={"data": ["http://me:secret@h", "\x1b[2J"]},
+        )  # fmt: skip
+
+    assert digest not in stderr.getvalue()
+    assert "secret" not in stderr.getvalue()
+    assert "\x1b" not in stderr.getvalue()
+    assert "http://***@proxy" in stderr.getvalue()
+
+
 @pytest.mark.parametrize(
     ("level", "expected"),
     [("error", "E"), ("warning", "EW"), ("info", "EWI"), ("debug", "EWID"), ("trace", "EWID")],

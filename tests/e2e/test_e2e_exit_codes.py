@@ -130,16 +130,25 @@ async def test_an_output_that_cannot_be_written_is_5_before_anything_is_read(
 ) -> None:
     (command.folder / "file").write_text("mine")
     (command.folder / ".out.ndjson.harvester").write_text("in the way")
+    (command.folder / "link.ndjson").symlink_to("file")
+    (command.folder / "dangling.json").symlink_to("nowhere")
+    os.mkfifo(command.folder / "pipe.ndjson.gz")
+    before = {path: path.lstat().st_ino for path in command.folder.iterdir()}
     cases = (
         ("-o", "file/out.ndjson"),
         ("-o", "file/deep/"),
         ("-o", "out.ndjson"),
         ("--summary", "file/summary.json"),
+        ("-o", "link.ndjson"),
+        ("--summary", "dangling.json"),
+        ("-o", "pipe.ndjson.gz"),
+        ("--summary", "pipe.ndjson.gz"),
     )
     async with Simulator(organization()) as simulator:
         await by_two(lambda options: _unwritable(command, simulator, options), cases)
         assert simulator.requests == []
     assert (command.folder / "file").read_text() == "mine"
+    assert {path: path.lstat().st_ino for path in command.folder.iterdir()} == before
 
 
 async def _unwritable(command: Command, simulator: Simulator, options: tuple[str, ...]) -> None:
