@@ -48,7 +48,6 @@ def _spare_the_collector() -> None:
     A fifth to a quarter of a dense sweep's CPU goes into the search otherwise (bench/micro.py).
     Only the command does this; a program that uses the library keeps its own settings.
     """
-    gc.freeze()
     gc.set_threshold(50_000, 50, 100)
 
 

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from harvester.aws.faults import error_answer, translate
 from harvester.aws.lean import Model
+from harvester.aws.models import quicken
 from harvester.errors import SettingsError
 from harvester.text import printable
 
@@ -134,6 +135,8 @@ class Clients:
         return self._clients[key]
 
     async def _open(self, service: str, region: str) -> Any:
+        if not self._clients:
+            quicken(self._session)
         client = await self._stack.enter_async_context(
             self._session.create_client(
                 service,
@@ -145,6 +148,8 @@ class Clients:
                 aws_secret_access_key="unused",  # noqa: S106
             )
         )
+        if client.meta.endpoint_url.startswith("http:"):
+            client._endpoint.http_session.certified = False  # noqa: SLF001
         client.meta.events.register("before-sign", _sign_as_asked)
         if service == "imagebuilder":
             client.meta.events.register("before-parse", _keep_raw)
@@ -177,7 +182,11 @@ def _session_class() -> type[AIOHTTPSession]:
     contexts: dict[Any, Any] = {}
 
     class SharedCertificates(AIOHTTPSession):  # type: ignore[misc]  # the SDK is untyped
+        certified = True  # whether the endpoint has any; True is right for each of them
+
         def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
+            if not self.certified and proxy_url is None:
+                return True, None  # aiohttp's default, which checks certificates too
             key = (self._verify, self._cert_file, self._key_file, proxy_url)
             if key not in contexts:
                 contexts[key] = super()._build_ssl_contexts(proxy_url)
