@@ -14,7 +14,6 @@ from typing import Literal
 
 import anyio
 import orjson
-from rich.console import Console
 
 from harvester.clock import Clock
 from harvester.errors import HarvesterError, OutputClosedError
@@ -29,7 +28,6 @@ from harvester.tally import Tally
 from harvester.terminal.hints import hint_for
 from harvester.terminal.logs import configure_logs
 from harvester.terminal.progress import show_progress
-from harvester.terminal.report import plan_table, print_summary
 
 _PARTIAL = 3
 _log = logging.getLogger("harvester")
@@ -117,7 +115,9 @@ async def _plan(settings: Settings) -> int:
     async with open_journey(settings, tally, Clock()) as journey:
         plans = await journey.plan()
     if sys.stdout is not None and sys.stdout.isatty():
-        Console(highlight=False).print(plan_table(plans))
+        from harvester.terminal.report import print_plan
+
+        print_plan(plans)
     else:
         try:
             await StdoutSink().send(_plan_lines(plans))
@@ -170,8 +170,9 @@ def _say_summary(run: Run, settings: Settings, seconds: float) -> None:
     if sys.stderr is None:
         return
     if sys.stderr.isatty() and settings.log.level != "error" and settings.log.format == "text":
+        from harvester.terminal.report import print_summary
+
         print_summary(
-            Console(stderr=True, highlight=False),
             summary,
             severities=run.tally.severities,
             slowest=run.tally.slowest,
