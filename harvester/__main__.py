@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -9,7 +10,9 @@ def main() -> None:
     """Run the command line and exit with its code."""
     from harvester.cli import main as run
 
-    sys.exit(run())
+    code = run()
+    gc.freeze()  # Python would look for cycles once more, in all that is about to go anyway
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import click
 
 from harvester._version import __version__
 from harvester.rehearsal_options import with_knobs
+from harvester.start import quick_imports
 
 _EXAMPLES = """
 \b
@@ -263,7 +264,8 @@ def sweep(
     written; 130, 143 interrupted; 141 the reader of stdout went away.
     """
     settings = _load(config, quiet=quiet, verbose=verbose, given=given)
-    from harvester.commands import sweep_command
+    with quick_imports():
+        from harvester.commands import sweep_command
 
     return sweep_command(settings, progress, fresh=fresh)
 
@@ -276,7 +278,8 @@ def plan(*, config: str | None, quiet: bool, verbose: int, **given: Any) -> int:
     A table on a terminal, otherwise NDJSON: one target a line.
     """
     settings = _load(config, quiet=quiet, verbose=verbose, given=given)
-    from harvester.commands import plan_command
+    with quick_imports():
+        from harvester.commands import plan_command
 
     return plan_command(settings)
 

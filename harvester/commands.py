@@ -14,7 +14,6 @@ from typing import Literal
 
 import anyio
 import orjson
-from rich.console import Console
 
 from harvester.clock import Clock
 from harvester.errors import HarvesterError, OutputClosedError
@@ -30,7 +29,6 @@ from harvester.tally import Tally
 from harvester.terminal.hints import hint_for
 from harvester.terminal.logs import configure_logs
 from harvester.terminal.progress import show_progress
-from harvester.terminal.report import plan_table, print_summary
 
 _PARTIAL = 3
 _log = logging.getLogger("harvester")
@@ -50,7 +48,6 @@ def _spare_the_collector() -> None:
     A fifth to a quarter of a dense sweep's CPU goes into the search otherwise (bench/micro.py).
     Only the command does this; a program that uses the library keeps its own settings.
     """
-    gc.freeze()
     gc.set_threshold(50_000, 50, 100)
 
 
@@ -121,7 +118,9 @@ async def _plan(settings: Settings) -> int:
     async with open_journey(settings, tally, Clock()) as journey:
         plans = await journey.plan()
     if sys.stdout is not None and sys.stdout.isatty():
-        Console(highlight=False).print(plan_table(plans))
+        from harvester.terminal.report import print_plan
+
+        print_plan(plans)
     else:
         try:
             await StdoutSink().send(_plan_lines(plans))
@@ -174,8 +173,9 @@ def _say_summary(run: Run, settings: Settings, seconds: float) -> None:
     if sys.stderr is None:
         return
     if sys.stderr.isatty() and settings.log.level != "error" and settings.log.format == "text":
+        from harvester.terminal.report import print_summary
+
         print_summary(
-            Console(stderr=True, highlight=False),
             summary,
             severities=run.tally.severities,
             slowest=run.tally.slowest,

@@ -112,6 +112,17 @@ async def test_an_error_in_the_block_gives_the_slot_back() -> None:
     await _all_are_free(slots, 1)
 
 
+async def test_only_what_is_held_is_given_back() -> None:
+    slots = FairSlots(1)
+    slot = slots.slot("key")
+    slot.release()
+    await slot.acquire()
+    slot.release()
+    slot.release()
+
+    await _all_are_free(slots, 1)
+
+
 async def test_cancelled_while_waiting() -> None:
     slots = FairSlots(1)
     async with slots.slot("holder"):

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from harvester.aws.endpoints import check_certificates, check_endpoints
 from harvester.aws.faults import error_answer, translate
 from harvester.aws.lean import Model
+from harvester.aws.models import quicken
 from harvester.aws.transport import session_class
 from harvester.errors import HarvesterError, SettingsError
 from harvester.names import is_region
@@ -164,6 +165,8 @@ class Clients:
         return self._clients[key]
 
     async def _open(self, service: str, region: str) -> Any:
+        if not self._clients:
+            quicken(self._session)
         client = await self._stack.enter_async_context(
             self._session.create_client(
                 service,
@@ -175,6 +178,8 @@ class Clients:
                 aws_secret_access_key="unused",  # noqa: S106
             )
         )
+        if client.meta.endpoint_url.startswith("http:"):
+            client._endpoint.http_session.certified = False  # noqa: SLF001
         client.meta.events.register("before-sign", _sign_as_asked)
         if service == "imagebuilder":
             client.meta.events.register("before-parse", _keep_raw)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from collections.abc import MutableMapping
+import time
+from datetime import UTC, datetime
 from typing import Any, TextIO
-
-import structlog
 
 from harvester.settings import LogSettings
 from harvester.text import printable, redact
+from harvester.timestamps import iso
 
 _LEVELS = {
     "error": logging.ERROR,
@@ -23,6 +24,8 @@ _LEVELS = {
 # theirs quotes is not redacted.
 _SDK = ("aiobotocore", "aiohttp", "boto3", "botocore", "urllib3")
 _LONGEST = 2000
+# The other attributes of a record are what its caller gave as `extra`.
+_OF_EVERY_RECORD = frozenset({*vars(logging.makeLogRecord({})), "asctime", "message"})
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -40,32 +43,51 @@ class _Stderr(logging.StreamHandler[TextIO]):
         """Keep none: it is looked up each time."""
 
 
+class _Text(logging.Formatter):
+    """A clean line for a person."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event, rest = _read(self, record)
+        stamp = time.strftime("%H:%M:%S", time.localtime(record.created))
+        level = record.levelname.lower()
+        return " ".join((f"{stamp} {level:<7} {event}", *(f"{k}={v}" for k, v in rest.items())))
+
+
+class _Json(logging.Formatter):
+    """A JSON object for a machine."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event, rest = _read(self, record)
+        stamp = iso(datetime.fromtimestamp(record.created, UTC))
+        head = {"timestamp": stamp, "level": record.levelname.lower(), "event": event}
+        return json.dumps(head | rest, default=repr)
+
+
+def _read(formatter: logging.Formatter, record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+    """Return what a record says, and what it says beside that, all of it clean."""
+    rest = {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD}
+    if record.exc_info:
+        rest["exception"] = formatter.formatException(record.exc_info)
+    clean = {
+        key: value if isinstance(value, int | float | None) else _clean(str(value))
+        for key, value in rest.items()
+    }
+    return _clean(record.getMessage()), clean
+
+
+def _clean(text: str) -> str:
+    return printable(redact(text), _LONGEST)
+
+
 def configure_logs(settings: LogSettings) -> None:
     """Send the logs of this process to stderr.
 
     The SDK's loggers say nothing below errors, at `trace` below info: never debug. Its
     warnings come with tracebacks of what is told in a line of our own.
     """
-    as_json = settings.format == "json"
-    stamp = "iso" if as_json else "%H:%M:%S"
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else _as_text
     handler = _Stderr()
     handler.addFilter(_without_secrets)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.ExtraAdder(),
-                structlog.processors.TimeStamper(fmt=stamp, utc=as_json),
-            ],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                _clean,
-                renderer,
-            ],
-        )
-    )
+    handler.setFormatter(_Json() if settings.format == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -88,16 +110,3 @@ def _without_secrets(record: logging.LogRecord) -> bool:
         return True
     record.exc_info = record.exc_text = record.stack_info = None
     return record.levelno >= logging.INFO
-
-
-def _clean(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in event.items():
-        if not isinstance(value, int | float | None):
-            event[key] = printable(redact(str(value)), _LONGEST)
-    return event
-
-
-def _as_text(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:
-    stamp, level, text = event.pop("timestamp"), event.pop("level"), event.pop("event")
-    rest = "".join(f" {key}={value}" for key, value in event.items())
-    return f"{stamp} {level:<7} {text}{rest}"

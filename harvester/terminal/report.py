@@ -22,7 +22,6 @@ _SLOW_SECONDS = 1.0
 
 
 def print_summary(
-    console: Console,
     summary: Summary,
     *,
     severities: Counter[str],
@@ -30,7 +29,8 @@ def print_summary(
     seconds: float,
     destination: str,
 ) -> None:
-    """Print what a sweep did, what went wrong, and what to do about it."""
+    """Print on stderr what a sweep did, what went wrong, and what to do about it."""
+    console = Console(stderr=True, highlight=False)
     console.print(_headline(summary, seconds, destination))
     if severities.total():
         console.print(_indented(_severity_table(severities)))
@@ -59,8 +59,8 @@ def problem_text(problem: Problem) -> Text:
     return text.append(f"\n  → {hint}", "cyan") if hint else text
 
 
-def plan_table(plans: Mapping[Target, Sequence[Query]]) -> Table:
-    """Return accounts, regions and queries as a table."""
+def print_plan(plans: Mapping[Target, Sequence[Query]]) -> None:
+    """Print accounts, regions and queries on stdout, as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("account", "region", "queries"):
         table.add_column(heading, no_wrap=heading != "queries")
@@ -68,7 +68,7 @@ def plan_table(plans: Mapping[Target, Sequence[Query]]) -> Table:
         for number, query in enumerate(plans[target] or (None,)):
             first = (target.account, target.region) if number == 0 else ("", "")
             table.add_row(*first, Text(_described(query)))
-    return table
+    Console(highlight=False).print(table)
 
 
 def _described(query: Query | None) -> str:
