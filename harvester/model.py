@@ -140,12 +140,16 @@ class Page:
         return Counter([str(one.severity or "") for one in self.facets])
 
 
+BROKEN = ""
+"""What stands for the token of a chain that leads back to where it was; no token is empty."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """Where a query stands: what its pages gave so far, and where it goes on.
 
     `token` is the next token, None where nothing was read yet or, if `done`, where the chain
-    ended. `severities` counts the findings that were written, "" for those without a severity.
+    ended; `BROKEN` where it could not be followed, and has to be read anew. `severities` counts the findings that were written, "" for those without a severity.
     """
 
     token: str | None = None

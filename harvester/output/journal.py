@@ -133,7 +133,7 @@ def _decode(line: bytes, number: int) -> Record | None:
     if checksum != b"%08x" % crc32(body):
         return None
     try:
-        record: Record = json.loads(body)
+        record: Any = json.loads(body)
     except ValueError:
         return None
-    return record if record.get("number") == number else None
+    return record if isinstance(record, dict) and record.get("number") == number else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Protocol
 
 from harvester.errors import ChainError, TokenRefusedError
-from harvester.model import Cursor, Page, Query
+from harvester.model import BROKEN, Cursor, Page, Query
 from harvester.paging.planner import belonging
 from harvester.tally import Tally
 
@@ -76,6 +76,7 @@ class Pager:
         self.cursor = cursor or Cursor()
         self._restarts = 0
         self._empty = 0
+        self._resumed = self.cursor.token is not None
         if self.cursor.token is not None:
             self._seen.add(_digest(self.cursor.token))
         if cursor is not None:
@@ -102,6 +103,8 @@ class Pager:
             await self._take(await self._next())
 
     async def _next(self) -> Page:
+        if self.cursor.token == BROKEN:
+            await self._start_over()
         if self.cursor.token is None:
             return await self._fetch(None)
         try:
@@ -129,28 +132,31 @@ class Pager:
 
     async def _take(self, page: Page) -> None:
         ours = belonging(page, self.query)
+        if repeats := page.next_token is not None and _digest(page.next_token) in self._seen:
+            if self._resumed:
+                # The tokens of the earlier run are not known: this page may be one of its own.
+                await self._start_over()
+                return
+            ours = replace(ours, next_token=BROKEN)
         await self._sink.write(self.query, ours)
         self.cursor = self.cursor.after(ours)
         self._tally.read(self.query.target, ours.severities)
         self._empty = 0 if page.facets else self._empty + 1
+        if repeats:
+            raise self._broken("TokenRepeated", "the service gave a token for the second time")
         if page.next_token is not None:
-            self._guard(page.next_token)
+            self._seen.add(_digest(page.next_token))
+            if self._empty >= self._limits.empty_pages:
+                raise self._broken("EndlessEmptyPages", f"{self._empty} empty pages in a row")
 
     async def _start_over(self) -> None:
         self._restarts += 1
+        self._resumed = False
         self._seen.clear()
         self._empty = 0
         await self._sink.replace([self.query], self.query)
         self._tally.take_back(self.query.target, self.cursor.severities)
         self.cursor = Cursor()
-
-    def _guard(self, next_token: str) -> None:
-        digest = _digest(next_token)
-        if digest in self._seen:
-            raise self._broken("TokenRepeated", "the service gave a token for the second time")
-        if self._empty >= self._limits.empty_pages:
-            raise self._broken("EndlessEmptyPages", f"{self._empty} empty pages in a row")
-        self._seen.add(digest)
 
     def _broken(self, code: str, message: str) -> ChainError:
         target = self.query.target
