@@ -21,7 +21,7 @@ import orjson
 from harvester.errors import DamagedAnswerError
 from harvester.model import Details, Facets, Finding, Page
 from harvester.output.ndjson import encode_lines
-from harvester.timestamps import iso_bytes, iso_milliseconds
+from harvester.timestamps import iso_json, iso_milliseconds
 
 # orjson reads integers beyond 64 bits as floats and so changes them; 19 digits in a row is
 # where that can begin. Such a body, rare, is decoded by the standard library instead. (A
@@ -111,7 +111,7 @@ def _copied(body: bytes) -> Page | None:
         return None
     try:
         _check_utf_8(body)
-        parts[1::2] = map(_rewritten, parts[1::2])
+        parts[1::2] = [b'edAt":' + moment for moment in map(iso_json, parts[1::2])]
     except ValueError:
         return None
     return Page(b"".join(parts), looked, envelope.nextToken)
@@ -122,10 +122,6 @@ def _timestamps_in(looked: Sequence[Facets]) -> list[bytes]:
     details = [one.packageVulnerabilityDetails for one in looked]
     found += [raw for one in details if one for raw in (one.vendorCreatedAt, one.vendorUpdatedAt)]
     return [bytes(raw) for raw in found if raw]
-
-
-def _rewritten(digits: bytes) -> bytes:
-    return b'edAt":"' + iso_bytes(digits) + b'"'
 
 
 def _check_utf_8(body: bytes) -> None:
