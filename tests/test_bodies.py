@@ -74,6 +74,7 @@ def test_a_body_cut_at_any_byte_is_damaged(length: int) -> None:
         b'{"findings": [[]]}',
         b'{"findings": ["finding"]}',
         b'{"findings": [{"title": "one"}, 2]}',
+        b'{"findings": [], "nextToken": ""}',
         b'{"findings": [], "nextToken": 1}',
         b'{"findings": [], "nextToken": ["A"]}',
         b'{"findings": [], "nextToken": {}}',
@@ -160,3 +161,9 @@ def test_other_listings_are_read_by_their_own_key() -> None:
     assert decode_list(body, "imagePipelineList", **read) == ([{"name": "one"}], "B")
     with pytest.raises(DamagedAnswerError, match=r"ListImagePipelines.*imageList"):
         decode_list(body, "imageList", **read)
+
+
+@pytest.mark.parametrize("line", [b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}\n", b'{"a":\n'])
+def test_a_line_that_cannot_be_read_is_not_taken_for_nothing(line: bytes) -> None:
+    with pytest.raises(DamagedAnswerError):
+        decode_line(line)

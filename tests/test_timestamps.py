@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from botocore.utils import parse_timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.timestamps import iso, iso_milliseconds
+from harvester.timestamps import iso, iso_json, iso_milliseconds
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,14 @@ def test_what_is_no_timestamp_stays_as_it_is(value: Any) -> None:
     assert type(kept) is type(value)
 
 
+@pytest.mark.parametrize(
+    "digits", [b"253402300800", b"-62135596801", b"1e20", b"9" * 5000, b"NaN", b"Infinity", b""]
+)
+def test_digits_of_no_timestamp_are_refused(digits: bytes) -> None:
+    with pytest.raises(ValueError, match=r"outside|could not convert"):
+        iso_json(digits)
+
+
 def test_what_is_not_a_number_stays_so() -> None:
     assert math.isnan(iso_milliseconds(math.nan))
 
@@ -102,6 +111,7 @@ def test_the_same_moment_as_the_sdk_reads(milliseconds: int) -> None:
 
     assert iso_milliseconds(wire) == iso(moment)
     assert iso_milliseconds(repr(wire)) == iso_milliseconds(wire)
+    assert json.loads(iso_json(repr(wire).encode())) == iso_milliseconds(wire)
 
 
 @given(_MILLISECONDS)

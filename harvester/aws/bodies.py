@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -21,7 +22,7 @@ import orjson
 from harvester.errors import DamagedAnswerError
 from harvester.model import Details, Facets, Finding, Page
 from harvester.output.ndjson import encode_lines
-from harvester.timestamps import iso_bytes, iso_milliseconds
+from harvester.timestamps import iso_milliseconds
 
 # orjson reads integers beyond 64 bits as floats and so changes them; 19 digits in a row is
 # where that can begin. Such a body, rare, is decoded by the standard library instead. (A
@@ -46,8 +47,12 @@ _cut_up = msgspec.json.Decoder(_Envelope).decode
 _as_moments = msgspec.json.Decoder(list[datetime], strict=False).decode
 _as_json = msgspec.json.Encoder().encode
 _look_at = msgspec.json.Decoder(_Looked).decode
-# All four timestamps end in this; a text cannot hold it, since its quotes are escaped.
-_TIMESTAMP = re.compile(rb'edAt": ?([0-9.]+)')
+# The names of all four timestamps end in this, and nothing but a name or a text can; the group
+# is empty where no number follows at once.
+_TIMESTAMP = re.compile(rb'edAt"(?:: ?)?([0-9.]*)')
+# Letters need no escape; a name written with one would be a timestamp that is not found above.
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
+_CHUNK = 8192
 
 
 def decode_page(body: bytes, *, account: str, region: str) -> Page:
@@ -78,8 +83,18 @@ def page_of(findings: list[Finding], token: str | None) -> Page:
 
 
 def decode_line(line: bytes) -> Finding:
-    """Return the finding that a line of output holds."""
-    finding: Finding = _decode(line)
+    """Return the finding that a line of output holds.
+
+    Raises:
+        DamagedAnswerError: it is nested too deep for a decoder, as no finding is.
+    """
+    finding: Finding | None = _decode(line)
+    if finding is None:
+        raise DamagedAnswerError(
+            "DamagedAnswer",
+            "a finding is nested too deep to be read",
+            operation="ListImageScanFindings",
+        )
     return finding
 
 
@@ -87,22 +102,22 @@ def _copied(body: bytes) -> Page | None:
     """Return the page of a body that has nothing unusual, copied as far as possible."""
     try:
         envelope, looked = _cut_up(body), _look_at(body).findings
-    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    if b"\n" in body or b"\r" in body or envelope.nextToken == "":
+    if b"\n" in body or b"\r" in body or envelope.nextToken == "" or _ESCAPED_LETTER.search(body):
         return None
     parts = _TIMESTAMP.split(b"\n".join([*envelope.findings, b""]))
     # Those in the text must be those that were looked at: none deeper down, none twice, none
-    # that is written in another way.
+    # that is written in another way. All that were looked at are in the text, since no name is
+    # escaped; so where there are as many, and they are the same, there are no others.
     if sorted(parts[1::2]) != sorted(_timestamps_in(looked)):
         return None
     try:
+        _check_utf_8(body)
         parts[1::2] = _rewritten(parts[1::2])
-        text = b"".join(parts)
-        _check_utf_8(text)
     except ValueError:
         return None
-    return Page(text, looked, envelope.nextToken)
+    return Page(b"".join(parts), looked, envelope.nextToken)
 
 
 def _timestamps_in(looked: Sequence[Facets]) -> list[bytes]:
@@ -123,17 +138,19 @@ def _rewritten(digits: list[bytes]) -> list[bytes]:
         if moment[24:] == b'000Z"'
         else b'edAt":' + moment[:20] + b'.000Z"'
         if moment[20:] == b'Z"'
-        else b'edAt":"' + iso_bytes(each) + b'"'
+        else b'edAt":' + iso_json(each)
         for each, moment in zip(digits, moments, strict=True)
     ]
 
 
-def _check_utf_8(text: bytes) -> None:
-    # Most lines are ASCII, and that is seen much faster.
-    if not text.isascii():
-        for line in text.split(b"\n"):
-            if not line.isascii():
-                line.decode()
+def _check_utf_8(body: bytes) -> None:
+    # msgspec checks only the texts that it decodes. In pieces, since the memory for a whole page
+    # of wide characters is often new to the process. The last byte is a brace or a space: no
+    # character is left open.
+    if not body.isascii():
+        decode = getincrementaldecoder("utf-8")().decode
+        for start in range(0, len(body), _CHUNK):
+            decode(body[start : start + _CHUNK])
 
 
 def _facets(finding: Finding) -> Facets:
