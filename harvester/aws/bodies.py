@@ -22,7 +22,7 @@ import orjson
 from harvester.errors import DamagedAnswerError
 from harvester.model import Details, Facets, Finding, Page
 from harvester.output.ndjson import encode_lines
-from harvester.timestamps import iso_milliseconds
+from harvester.timestamps import iso_json, iso_milliseconds
 
 # orjson reads integers beyond 64 bits as floats and so changes them; 19 digits in a row is
 # where that can begin. Such a body, rare, is decoded by the standard library instead. (A
