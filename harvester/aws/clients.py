@@ -96,7 +96,7 @@ class Clients:
             region: str | None = self._session.get_config_variable("region")
         except BotoCoreError as error:
             raise _of_the_profile(error) from None
-        if region is not None and not is_region(region):
+        if region and not is_region(region):
             raise SettingsError(
                 f"AWS_REGION or the region of the AWS profile: {shown(region)} is not a region's"
                 " name such as us-east-1"
