@@ -178,8 +178,6 @@ class Clients:
                 aws_secret_access_key="unused",  # noqa: S106
             )
         )
-        if client.meta.endpoint_url.startswith("http:"):
-            client._endpoint.http_session.certified = False  # noqa: SLF001
         client.meta.events.register("before-sign", _sign_as_asked)
         if service == "imagebuilder":
             client.meta.events.register("before-parse", _keep_raw)

@@ -14,7 +14,7 @@ import orjson
 from aiobotocore.session import AioSession
 from botocore.loaders import JSONFileLoader, create_loader
 
-_SERVICES = ["ec2", "imagebuilder", "organizations", "sts"]
+from harvester.aws.endpoints import SERVICES
 
 
 def quicken(session: AioSession) -> None:
@@ -25,7 +25,7 @@ def quicken(session: AioSession) -> None:
     """
     loader = create_loader(session.get_config_variable("data_path"))
     loader.file_loader = _Files()
-    loader.list_available_services = lambda type_name: _SERVICES  # noqa: ARG005  # of each type
+    loader.list_available_services = lambda type_name: SERVICES  # noqa: ARG005  # of each type
     session.register_component("data_loader", loader)
 
 

@@ -28,9 +28,10 @@ def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
     good: set[str] = set()
 
     class CarefulSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK is untyped
-        certified = True  # whether the endpoint has any; True is right for each of them
+        _plain = False
 
         async def send(self, request: Any) -> Any:
+            self._plain = request.url.startswith("http:")
             address = request.url.partition("?")[0]
             if address not in good:
                 check_endpoint("endpoint", address, allow_insecure=allow_insecure)
@@ -41,8 +42,8 @@ def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
             return _Direct(await super()._get_session(proxy_url))
 
         def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
-            if not self.certified and proxy_url is None:
-                return True, None  # aiohttp's default, which checks certificates too
+            if self._plain and proxy_url is None:
+                return True, None  # aiohttp's default, which checks too; here it is not needed
             key = (self._verify, self._cert_file, self._key_file, proxy_url)
             if key not in contexts:
                 made = super()._build_ssl_contexts(proxy_url)
