@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 
 from harvester.errors import HarvesterError
 
@@ -34,6 +35,26 @@ async def each(items: Iterable[T], limit: int, do: Callable[[T], Awaitable[None]
     async with plain_errors(), anyio.create_task_group() as group:
         for _ in range(limit):
             group.start_soon(worker)
+
+
+async def in_thread(do: Callable[[], None]) -> None:
+    """Await `do()` in a thread that does not outlive this call.
+
+    A task group waits for it: cancelled by asyncio's own means (its timeouts, say), a bare
+    await would leave the thread to go on by itself.
+    """
+    failures: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            await anyio.to_thread.run_sync(do)
+        except Exception as error:  # noqa: BLE001  # raised below, outside the group
+            failures.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+    if failures:
+        raise failures[0]
 
 
 @asynccontextmanager

@@ -65,7 +65,8 @@ class Contents:
 
     def begin(self, target: Target, queries: Sequence[Query], expected: int | None) -> None:
         """Note by which queries a target is read; what others have written is dropped."""
-        self.drop([query for query in self._held.get(target, ()) if query not in set(queries)])
+        wanted = set(queries)
+        self.drop([query for query in self._held.get(target, ()) if query not in wanted])
         held = self._held.setdefault(target, {})
         for query in queries:
             if query not in held:
@@ -115,6 +116,14 @@ class Contents:
         mark.severities = dict(severities) or _NOTHING
         self._marks[target] = mark
         self._marked[target] = None
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was read yet: no target whole, and no page of another."""
+        return not (
+            any(mark.complete for mark in self._marks.values())
+            or any(one.cursor.pages for held in self._held.values() for one in held.values())
+        )
 
     def places(self, target: Target) -> dict[Query, array[int]]:
         """Return where the pages of a target's queries are: pairs of offset and length."""

@@ -6,22 +6,23 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
-import anyio.to_thread
 
 from harvester.clock import Clock
+from harvester.concurrency import in_thread
 from harvester.errors import OutputError
 from harvester.model import Page, Query, Standing, Target
 from harvester.output.contents import Contents
 from harvester.output.journal import Journal, Record, write_all
 from harvester.output.publish import Parts, write_part
 from harvester.output.resume import SPOOL, header, take_up
-from harvester.output.workspace import Workspace, cannot_write
+from harvester.output.workspace import Workspace, cannot_write, sync_folder
 
 _COMMIT_SECONDS = 1.0
 _log = logging.getLogger("harvester")
@@ -96,13 +97,12 @@ class FileSink:
         """Keep what was read for the next run, or remove it once it is published."""
         try:
             if not self._published:
-                with anyio.CancelScope(shield=True):
-                    await self._commit()
+                await self._commit()
         except OutputError as failure:
             _log.debug("the last second is not kept: %s", failure)  # the disk is full, say
         finally:
             self._close()
-            if self._published or not self._contents.targets():
+            if self._published or self._contents.is_blank:
                 self._workspace.remove()
             self._workspace.close()
 
@@ -124,9 +124,7 @@ class FileSink:
             raise cannot_write(self._workspace.folder / SPOOL, error) from error
         self._contents.add(query, page)
         if self._clock.now() - self._committed >= _COMMIT_SECONDS and not self._committing.locked():
-            # A page that is noted here and not by its reader would be counted by no one.
-            with anyio.CancelScope(shield=True):
-                await self._commit()
+            await self._commit()
 
     async def replace(self, queries: Sequence[Query], by: Query) -> None:
         """Drop what was written for some queries."""
@@ -139,7 +137,7 @@ class FileSink:
     async def publish(self, complete: Collection[Target]) -> None:
         """Write the files under their names."""
         await self._commit()
-        await anyio.to_thread.run_sync(self._publish, complete)
+        await in_thread(partial(self._publish, complete))
         self._published = True
 
     @property
@@ -149,18 +147,31 @@ class FileSink:
         return self._spool
 
     async def _commit(self) -> None:
-        """Make what was written durable, then say so in the journal."""
-        async with self._committing:
-            self._committed = self._clock.now()
-            if not self._journal.is_open:
-                return
-            if self._journal.is_large:
-                say = partial(self._journal.rewrite, self._everything())
-            elif (record := self._contents.changes()) is not None:
-                say = partial(self._journal.append, record)
-            else:
-                return
-            await anyio.to_thread.run_sync(self._make_durable, say)
+        """Make what was written durable, then say so in the journal.
+
+        Not to be cancelled: a page that is noted here and not by its reader would be counted
+        by no one.
+        """
+        with anyio.CancelScope(shield=True):
+            async with self._committing:
+                await self._commit_alone()
+
+    async def _commit_alone(self) -> None:
+        self._committed = self._clock.now()
+        if not self._journal.is_open:
+            return
+        if self._journal.is_large:
+            say = partial(self._journal.rewrite, self._everything())
+        elif (record := self._contents.changes()) is not None:
+            say = partial(self._journal.append, record)
+        else:
+            return
+        try:
+            await in_thread(partial(self._make_durable, say))
+        except BaseException:
+            # No record may follow one that is missing.
+            self._journal.close()
+            raise
 
     def _everything(self) -> list[Record]:
         return [header(self._begun, self._identity), self._contents.everything()]
@@ -170,8 +181,6 @@ class FileSink:
             os.fdatasync(self._file)
             say()
         except OSError as error:
-            # No record may follow one that is missing.
-            self._journal.close()
             raise cannot_write(self._workspace.folder, error) from error
 
     def _publish(self, complete: Collection[Target]) -> None:
@@ -180,12 +189,17 @@ class FileSink:
             # What an earlier run read of a target that is no longer wanted is none of ours.
             if target in self._visited:
                 by_target.setdefault(target, self._contents.places(target))
+        changed: set[Path] = set()
         try:
             for path, pieces in self._parts(by_target):
-                if pieces is None:
-                    path.unlink(missing_ok=True)
-                else:
-                    write_part(self._workspace, self._file, path, pieces)
+                if pieces is not None:
+                    changed.update(write_part(self._workspace, self._file, path, pieces))
+                    continue
+                with suppress(FileNotFoundError):
+                    path.unlink()
+                    changed.add(path.parent)
+            for folder in changed:
+                sync_folder(folder)
             # First of all that is removed: a run that dies now must not leave it to the next.
             self._journal.discard()
         except OSError as error:

@@ -15,7 +15,7 @@ import zstandard
 
 from harvester.errors import OutputError
 from harvester.model import Query, Target
-from harvester.output.workspace import Workspace, make_private, sync_folder
+from harvester.output.workspace import Workspace, make_private
 
 _CHUNK = 1 << 20
 _PART = "part"
@@ -31,9 +31,14 @@ Parts = Callable[[Mapping[Target, Mapping[Query, Places]]], Iterator[Part]]
 or None for a file that must not be there."""
 
 
-def write_part(workspace: Workspace, spool: int, path: Path, pieces: Sequence[Places]) -> None:
-    """Write a file in the workspace, and put it at its path when it is durable."""
-    make_private(path.parent)
+def write_part(
+    workspace: Workspace, spool: int, path: Path, pieces: Sequence[Places]
+) -> list[Path]:
+    """Write a file in the workspace, and put it at its path when it is durable.
+
+    Returns the folders that have to be synced for its name to be durable, too.
+    """
+    changed = make_private(path.parent)
     with (
         os.fdopen(workspace.create(_PART), "wb") as raw,
         compressor(path)(raw) as stream,
@@ -49,7 +54,7 @@ def write_part(workspace: Workspace, spool: int, path: Path, pieces: Sequence[Pl
     finally:
         os.close(descriptor)
     (workspace.folder / _PART).replace(path)
-    sync_folder(path.parent)
+    return [*changed, path.parent]
 
 
 def _piece(spool: int, start: int, length: int) -> bytes:

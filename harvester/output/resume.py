@@ -16,9 +16,9 @@ SPOOL = "spool"
 """The file in the workspace that holds the pages."""
 
 _VERSION = 1
-_TOO_OLD = 86_400.0
+_TOO_OLD = 20 * 3600.0
 """Seconds after which an unfinished sweep is not gone on with: a nightly sweep should not
-call complete what was read the night before."""
+call complete what was read the night before, and timers are not exact."""
 
 _log = logging.getLogger("harvester")
 

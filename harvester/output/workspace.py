@@ -44,10 +44,12 @@ class Workspace:
             OutputError: it cannot be made or used.
         """
         try:
-            make_private(self.folder.parent)
+            changed = make_private(self.folder.parent)
             # The run before us may remove the folder between our open and our lock.
             if not any(self._try_lock() for _ in range(_TRIES)):
                 raise OutputError(f"{self.folder} cannot be made and locked")
+            for folder in (*changed, self.folder.parent):
+                sync_folder(folder)
             if self._doubtful:
                 _log.warning("what others may have changed in %s is thrown away", self.folder)
                 self._clear()
@@ -76,13 +78,19 @@ class Workspace:
         return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
     def remove(self) -> None:
-        """Remove the folder and all in it, as far as it can be removed; keep the lock until then."""
-        if self._lock is not None:
-            with suppress(OSError):
-                self._clear()
-                # Last, and not the folder with all in it: the next run may be in it already.
-                (self.folder / "lock").unlink()
-                self.folder.rmdir()
+        """Remove the folder and all in it; keep the lock until then.
+
+        What cannot be removed stays, and is warned of.
+        """
+        if self._lock is None:
+            return
+        try:
+            self._clear()
+            # Last, and not the folder with all in it: the next run may be in it already.
+            (self.folder / "lock").unlink()
+            self.folder.rmdir()
+        except OSError as error:
+            _log.warning("%s cannot be removed: %s", self.folder, error.strerror or error)
 
     def _clear(self) -> None:
         for leftover in self.folder.iterdir():
@@ -149,14 +157,18 @@ def _remove(leftover: Path) -> None:
         leftover.unlink()
 
 
-def make_private(folder: Path) -> None:
-    """Make a folder and those above it, readable by this user only; one that is there stays."""
+def make_private(folder: Path) -> list[Path]:
+    """Make a folder and those above it, readable by this user only; one that is there stays.
+
+    Returns the folders that hold a new one: its name is durable once they are synced.
+    """
     missing = []
     while not folder.exists():
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):
         each.mkdir(_PRIVATE_FOLDER, exist_ok=True)
+    return [each.parent for each in missing]
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -1,0 +1,82 @@
+"""Sinks whose runs are killed: pages to write, and what is left of them read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harvester.aws.bodies import page_of
+from harvester.clock import Clock
+from harvester.model import Page, Query, Target
+from harvester.output.contents import Contents
+from harvester.output.files import FileSink
+from harvester.output.journal import Journal
+from harvester.output.publish import one_file
+from harvester.output.resume import SPOOL, take_up
+from harvester.output.workspace import Workspace
+
+ONE, TWO = Target("111111111111", "eu-west-1"), Target("222222222222", "us-east-1")
+QUERIES = {
+    ONE: [Query(ONE, "severity", "HIGH"), Query(ONE, "severity", "LOW")],
+    TWO: [Query(TWO)],
+}
+PAGES = 12
+
+
+@dataclass
+class Time:
+    """A clock that is moved by hand."""
+
+    seconds: float = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(now=lambda: self.seconds)
+
+
+def page(query: Query, number: int, *, last: int = PAGES - 1) -> Page:
+    size = (number * 7 + len(query.value)) % 4  # some pages are empty
+    findings = [{"where": f"{query.target} {query}", "page": number, "n": n} for n in range(size)]
+    return page_of(findings, None if number == last else f"{number + 1}")
+
+
+def text(query: Query, pages: int = PAGES) -> bytes:
+    return b"".join(page(query, number).text for number in range(pages))
+
+
+def sink_of(folder: Path, out: Path, time: Time | None = None) -> FileSink:
+    return FileSink(Workspace(folder), one_file(out), clock=(time or Time()).clock)
+
+
+def path_of(file: int) -> Path:
+    return Path(f"/proc/self/fd/{file}").readlink()
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a run left: its contents, and the pages of each query as the spool holds them."""
+
+    contents: Contents
+    held: dict[Query, bytes]
+
+    def pages(self, query: Query) -> int:
+        """How many pages of a query were committed."""
+        standing = self.contents.standing(query.target)
+        return standing.cursors[query].pages if standing else 0
+
+
+def left_in(folder: Path) -> Left | None:
+    workspace = Workspace(folder)
+    taken = take_up(workspace, Journal(workspace), {})
+    if taken is None:
+        return None
+    contents, spool = taken[1], (folder / SPOOL).read_bytes()
+    held = {
+        query: b"".join(
+            spool[start : start + size]
+            for start, size in zip(places[::2], places[1::2], strict=True)
+        )
+        for target in QUERIES
+        for query, places in contents.places(target).items()
+    }
+    return Left(contents, held)
