@@ -17,6 +17,7 @@ from harvester.errors import (
     TokenRefusedError,
 )
 from harvester.model import Page, Query, Standing, Target
+from harvester.output.quarantine import Quarantine
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel
 from harvester.paging.pager import Pager
@@ -39,6 +40,7 @@ class TargetReader:
         sink: where the findings go.
         tally: where they are counted.
         chosen: how a long chain without a filter is cut, and what is verified.
+        quarantine: where pages go that cannot be understood.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class TargetReader:
         sink: Sink,
         tally: Tally,
         chosen: FindingSettings,
+        *,
+        quarantine: Quarantine,
     ) -> None:
         self._channel = channel
         self._sizes = sizes
@@ -55,6 +59,7 @@ class TargetReader:
         self._tally = tally
         self._split = chosen.split
         self._verify = chosen.verify
+        self._quarantine = quarantine
 
     async def read(self, target: Target, queries: Sequence[Query]) -> None:
         """Read all findings of the queries.
@@ -231,7 +236,10 @@ class TargetReader:
 
     def _pager(self, query: Query, standing: Standing | None = None) -> Pager:
         async def fetch(token: str | None) -> Page:
-            return await fetch_page(self._channel, self._sizes, query, token)
+            try:
+                return await fetch_page(self._channel, self._sizes, query, token)
+            except DamagedAnswerError as error:
+                raise self._quarantine.set_aside(query.target, error) from None
 
         cursor = standing.cursors.get(query) if standing is not None else None
         return Pager(query, fetch, self._sink, self._tally, cursor=cursor)

@@ -15,6 +15,7 @@ from aiobotocore.session import AioSession
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
+from harvester.aws.answers import BodyReader, read_by
 from harvester.aws.endpoints import check_certificates, check_endpoints
 from harvester.aws.faults import error_answer, translate
 from harvester.aws.lean import Model
@@ -52,7 +53,8 @@ class Clients:
         self._session = AioSession(profile=profile)
         self._endpoint_url = endpoint_url
         self._allow_insecure = allow_insecure_endpoint
-        self.http_session = session_class(allow_insecure=allow_insecure_endpoint)
+        base = session_class(allow_insecure=allow_insecure_endpoint)
+        self.http_session = read_by(BodyReader(), base)
         self._config = AioConfig(
             # One attempt: the SDK's retries do not know Image Builder's throttle.
             retries={"total_max_attempts": 1, "mode": "standard"},
