@@ -96,6 +96,7 @@ class TargetReader:
         cut = await self._choose(counts, first) if counts is not None else None
         if counts is not None:
             before[query] = counts["all"]
+            pager = self._pager(query, hold=True)
         if cut is not None:
             return await self._read_cut(query, cut.queries(query.target), None, before)
         self._sink.begin(query.target, [query], None)
@@ -114,7 +115,7 @@ class TargetReader:
         Returns what is still to be proved: nothing, since two readings are enough.
         """
         self._sink.begin(whole.target, parts, before[whole])
-        pagers = [self._pager(part, standing) for part in parts]
+        pagers = [self._pager(part, standing, hold=True) for part in parts]
         await self._read_all(pagers)
         if await self._is_all(pagers, before[whole]):
             return []
@@ -122,6 +123,7 @@ class TargetReader:
         again = await self._read_again(pagers, whole)
         if self._verify is not False:
             last = await self._count_again([whole])
+            await _settle([again], before, last)
             if doubtful([again], before, last):
                 raise mismatch(again, last)
         return []
@@ -131,7 +133,7 @@ class TargetReader:
         for pager in pagers:
             self._tally.take_back(by.target, pager.cursor.severities)
         await self._sink.replace([pager.query for pager in pagers], by)
-        pager = self._pager(by)
+        pager = self._pager(by, hold=True)
         await pager.read()
         return pager
 
@@ -149,15 +151,15 @@ class TargetReader:
             wanted = several and calls_to_count(queries) == 1
         else:
             wanted = self._verify
-        if not wanted:
-            return
-        after = await self._count_again(queries)
+        after = await self._count_again(queries) if wanted else {}
+        await _settle(unproved, after)
         wrong = doubtful(unproved, before, after)
         if not wrong:
             return
         _log.info("%s: %s: reading it again", wrong[0].query.target, mismatch(wrong[0], after))
         again = [await self._read_again([one], one.query) for one in wrong]
         last = await self._count_again([one.query for one in again])
+        await _settle(again, after, last)
         if still := doubtful(again, after, last):
             raise mismatch(still[0], last)
 
@@ -234,7 +236,16 @@ class TargetReader:
             return cuts[0] if cuts else None
         return best_of(cuts, findings, size, width)
 
-    def _pager(self, query: Query, standing: Standing | None = None) -> Pager:
+    def _pager(
+        self, query: Query, standing: Standing | None = None, *, hold: bool = False
+    ) -> Pager:
+        """Return what reads a query; to `hold` is to hold repetitions back.
+
+        It is for queries that are known to be counted: what is held is in memory alone, and
+        only a count shows that a process was killed with it. What cannot be withdrawn is held
+        back in any case.
+        """
+
         async def fetch(token: str | None) -> Page:
             try:
                 return await fetch_page(self._channel, self._sizes, query, token)
@@ -242,4 +253,12 @@ class TargetReader:
                 raise self._quarantine.set_aside(query.target, error) from None
 
         cursor = standing.cursors.get(query) if standing is not None else None
-        return Pager(query, fetch, self._sink, self._tally, cursor=cursor)
+        hold = self._verify is not False and (hold or not self._sink.withdraws)
+        return Pager(query, fetch, self._sink, self._tally, cursor=cursor, hold=hold)
+
+
+async def _settle(pagers: Sequence[Pager], *counts: Mapping[Query, int]) -> None:
+    """Write what looked like repetitions, but where the service counts that it is none of its."""
+    for pager in pagers:
+        if pager.holds and all(known.get(pager.query) != pager.written for known in counts):
+            await pager.release()
