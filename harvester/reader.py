@@ -60,6 +60,7 @@ class TargetReader:
         self._split = chosen.split
         self._verify = chosen.verify
         self._quarantine = quarantine
+        self._countable = True
 
     async def read(self, target: Target, queries: Sequence[Query]) -> None:
         """Read all findings of the queries.
@@ -164,6 +165,8 @@ class TargetReader:
             raise mismatch(still[0], last)
 
     async def _count_again(self, queries: Sequence[Query]) -> dict[Query, int]:
+        if not (self._countable or self._verify):
+            return {}
         try:
             return await count_queries(self._channel.hurried(), queries)
         except ServiceError as error:
@@ -209,8 +212,10 @@ class TargetReader:
         try:
             return await count_severities(self._channel.hurried())
         except ServiceError as error:
-            # Counting helps to be fast; the findings can be read without it.
+            # Counting helps to be fast; the findings can be read without it. What hangs once is
+            # not asked for again.
             _log.debug("not counted, so not cut: %s", error)
+            self._countable = False
             return None
 
     async def _choose(self, counts: dict[str, int], first: Page) -> Cut | None:

@@ -84,7 +84,13 @@ class _ShortWire:
             return await self.wire.call(
                 service, region, operation, parameters, signer=signer, account=account
             )
-        raise TransientError("Timeout", "no whole answer in time", operation=operation)
+        raise TransientError(
+            "Timeout",
+            "no whole answer arrived in five seconds",
+            operation=operation,
+            account=account,
+            region=region,
+        )
 
 
 @dataclass(frozen=True, slots=True)
