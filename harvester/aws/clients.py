@@ -49,7 +49,9 @@ class Clients:
         endpoint_url: str | None,
         max_connections: int,
         allow_insecure_endpoint: bool = False,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
+        self._call_seconds = call_seconds
         self._session = AioSession(profile=profile)
         self._endpoint_url = endpoint_url
         self._allow_insecure = allow_insecure_endpoint
@@ -60,7 +62,7 @@ class Clients:
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=max_connections,
             connect_timeout=_CONNECT_SECONDS,
-            read_timeout=CALL_SECONDS,
+            read_timeout=call_seconds,
             http_session_cls=self.http_session,
         )
         self._models: dict[tuple[str, str], Model] = {}
@@ -129,7 +131,7 @@ class Clients:
         """
         mark = _signer.set(signer)
         try:
-            with anyio.fail_after(CALL_SECONDS):
+            with anyio.fail_after(self._call_seconds):
                 client = await self._client(service, region)
                 if service == "imagebuilder":
                     return await self._image_builder(client, region, operation, parameters)

@@ -142,16 +142,17 @@ def _seconds_ahead(date: Any, now: Callable[[], float]) -> float | None:
     """Return how far this machine's clock is ahead of an answer's Date header."""
     try:
         return now() - parsedate_to_datetime(date).timestamp()
-    except (TypeError, ValueError, OverflowError):  # none, or none that can be read
+    except (TypeError, ValueError, IndexError, OverflowError):  # none, or none that can be read
         return None
 
 
 def _gap(ahead: float) -> str:
-    seconds = round(abs(ahead))
+    seconds = abs(round(ahead))
+    if seconds >= _TOLERATED_SECONDS:  # the Date header has whole seconds, and takes a while
+        seconds = round(seconds / 60) * 60
     parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h")]
     parts += [(seconds // 60 % 60, "min"), (seconds % 60, "s")]
-    first = next((index for index, (number, _) in enumerate(parts) if number), 3)
-    told = " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2])
+    told = " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
     return f"this machine's clock is {told} {'ahead of' if ahead > 0 else 'behind'} the service's"
 
 

@@ -127,6 +127,8 @@ _BY_CODE = {
     "BodyTooLarge": "is it AWS that answers? Check the proxy and --endpoint-url, or try a "
     "smaller --page-size",
     "TokenRepeated": "the service's chain of pages goes in circles: run the sweep again",
+    "CountMismatch": "findings come and go: run the sweep again; if it stays so, the service's "
+    "count is wrong: --no-verify",
     "EndlessEmptyPages": "the service's chain of pages has no end: run the sweep again",
     "InvalidPaginationTokenException": "the findings change faster than they can be read: "
     "run the sweep again, or split it with --filter",
