@@ -7,13 +7,8 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Protocol
 
-<<<<<<< HEAD
-from harvester.errors import ChainError, TokenRefusedError
-from harvester.model import BROKEN, Cursor, Page, Query
-=======
 from harvester.errors import ChainError, ServiceError, TokenRefusedError
-from harvester.model import Cursor, Page, Query
->>>>>>> 6d35a36 (wip2)
+from harvester.model import BROKEN, Cursor, Page, Query
 from harvester.paging.planner import belonging
 from harvester.paging.repeats import Repeats
 from harvester.tally import Tally
@@ -85,11 +80,8 @@ class Pager:
         self.cursor = cursor or Cursor()
         self._restarts = 0
         self._empty = 0
-<<<<<<< HEAD
         self._resumed = self.cursor.token is not None
-=======
         self._repeats = Repeats() if hold else None
->>>>>>> 6d35a36 (wip2)
         if self.cursor.token is not None:
             self._seen.add(_digest(self.cursor.token))
         if cursor is not None:
@@ -160,21 +152,15 @@ class Pager:
 
     async def _take(self, page: Page) -> None:
         ours = belonging(page, self.query)
-<<<<<<< HEAD
-        if repeats := page.next_token is not None and _digest(page.next_token) in self._seen:
+        if again := page.next_token is not None and _digest(page.next_token) in self._seen:
             if self._resumed:
                 # The tokens of the earlier run are not known: this page may be one of its own.
                 await self._start_over()
                 return
             ours = replace(ours, next_token=BROKEN)
-        await self._sink.write(self.query, ours)
-        self.cursor = self.cursor.after(ours)
-        self._tally.read(self.query.target, ours.severities)
-=======
         await self._write(ours if self._repeats is None else self._repeats.rest(ours))
->>>>>>> 6d35a36 (wip2)
         self._empty = 0 if page.facets else self._empty + 1
-        if repeats:
+        if again:
             raise self._broken("TokenRepeated", "the service gave a token for the second time")
         if page.next_token is not None:
             self._seen.add(_digest(page.next_token))
@@ -188,11 +174,8 @@ class Pager:
 
     async def _start_over(self) -> None:
         self._restarts += 1
-<<<<<<< HEAD
         self._resumed = False
-=======
         self._repeats = None if self._repeats is None else Repeats()
->>>>>>> 6d35a36 (wip2)
         self._seen.clear()
         self._empty = 0
         await self._sink.replace([self.query], self.query)

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from harvester.simulator import Behaviour, Faults, Simulator
+from tests.e2e.strangers import answering
 from tests.e2e.support import (
     EVERYTHING,
     Command,
@@ -144,6 +145,25 @@ async def a_listing_and_a_count_that_hang_are_done_without(command: Command) -> 
     assert_same(command.found(), truth(one))
 
 
+async def a_page_that_is_not_understood_costs_nothing_of_those_before(
+    command: Command,
+) -> None:
+    good = b'{"findings":[{"title":"good"}],"nextToken":"1"}'
+    async with (
+        Simulator(organization(accounts=1, suspended=0)) as simulator,
+        answering(good, b'{"findings":{"a":1}}') as builder,
+    ):
+        env = {"AWS_ENDPOINT_URL_IMAGEBUILDER": builder}
+        done = await command.sweep(simulator, "-o", "-", env=env)
+    assert done.code == 3
+    assert done.lines == [{"title": "good"}]
+    (status,) = done.problems.values()
+    assert status == ("incomplete", "findings", "DamagedAnswer")
+    kept = [path for path in command.folder.rglob("*") if path.suffix == ".body"]
+    assert [path.parent.name for path in kept] == ["summary.json.damaged"]
+    assert kept[0].read_bytes() == b'{"findings":{"a":1}}'
+
+
 async def the_demo_ends_well_and_leaves_findings_and_a_summary(command: Command) -> None:
     done = await command(None, "demo", env={"AWS_PROFILE": "nobody", "AWS_ACCESS_KEY_ID": "REAL"})
     assert (done.code, done.out) == (0, b"")
@@ -165,6 +185,7 @@ _SCENARIOS: tuple[Scenario, ...] = (
     all_faults_together_with_several_seeds_and_outputs,
     sessions_that_run_out_are_renewed_and_not_asked_for_too_often,
     a_listing_and_a_count_that_hang_are_done_without,
+    a_page_that_is_not_understood_costs_nothing_of_those_before,
     the_demo_ends_well_and_leaves_findings_and_a_summary,
 )
 
