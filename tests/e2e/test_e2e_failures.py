@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from harvester.simulator import Behaviour, Faults, Simulator
+from harvester.simulator import Behaviour, Faults, Identity, Simulator
 from tests.e2e.support import (
     EVERYTHING,
     Command,
@@ -126,6 +126,27 @@ async def test_a_role_that_is_removed_during_the_run_makes_its_target_incomplete
         ),
         truth(one, [(one.management, "us-east-1")]),
     )
+
+
+async def test_keys_of_the_callers_own_that_run_out_are_named(command: Command) -> None:
+    one = organization(
+        accounts=1, suspended=0, findings=400, regions=("us-east-1",), skew=0.0, empty_share=0.0
+    )
+    ends = time.time() + 3.0
+    keys = Identity("ASIAOWN", "secret", one.management, "arn:aws:iam::1:user/me", "token", ends)
+    behaviour = Behaviour(latency=0.05, credentials_resolver={"ASIAOWN": keys}.get)
+    env = {
+        "AWS_ACCESS_KEY_ID": "ASIAOWN",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SESSION_TOKEN": "token",
+    }
+    async with Simulator(one, behaviour=behaviour) as simulator:
+        done = await command.sweep(simulator, *_SERIAL, "--page-size", "2", env=env)
+    assert done.code == 3
+    assert done.problems == {
+        (one.management, "us-east-1"): ("incomplete", "findings", "ExpiredTokenException")
+    }
+    assert "log in again" in done.err
 
 
 async def test_a_region_without_the_service_is_a_name_that_does_not_resolve(
