@@ -359,7 +359,7 @@ def report(error: Exception) -> int:
     if isinstance(error.__cause__, ServiceError):
         from harvester.terminal.hints import hint_for_code
 
-        hint = hint_for_code(error.__cause__.code) or hint
+        hint = hint_for_code(error.__cause__.code, error.__cause__.message) or hint
     if hint:
         _say(f"  hint: {printable(hint, 1000)}")
     return error.exit_code

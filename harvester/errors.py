@@ -20,6 +20,14 @@ HarvesterError
 
 from __future__ import annotations
 
+from harvester.text import redact
+
+MOST_KEPT = 1 << 20
+"""How many bytes of a damaged answer are kept."""
+
+# Longer than any secret: what was cut may end in the middle of one.
+_MARGIN = 1 << 14
+
 
 class HarvesterError(Exception):
     """The base of all errors of this project; its text is one clear line."""
@@ -110,7 +118,30 @@ class UnreachableError(TransientError):
 
 
 class DamagedAnswerError(TransientError):
-    """An answer with a good status whose body is not what the API promises."""
+    """An answer with a good status whose body is not what the API promises.
+
+    Attributes:
+        body: the beginning of that body, without secrets; None where nobody kept it.
+    """
+
+    body: bytes | None = None
+
+    def keep(self, body: bytes, secrets: tuple[str | None, ...]) -> None:
+        """Keep the beginning of the body, without the `secrets` that it may quote."""
+        seen = body[: MOST_KEPT + _MARGIN]
+        text = redact(seen.decode("latin-1"), secrets).encode("latin-1")
+        self.body = text[: len(text) - _MARGIN if len(seen) < len(body) else None][:MOST_KEPT]
+
+    def noted(self, note: str) -> DamagedAnswerError:
+        """Return the same error with a note behind its message, and without the body."""
+        return DamagedAnswerError(
+            self.code,
+            f"{self.message}; {note}",
+            operation=self.operation,
+            account=self.account,
+            region=self.region,
+            status=self.status,
+        )
 
 
 class ExpiredCredentialsError(ServiceError):

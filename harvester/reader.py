@@ -17,6 +17,7 @@ from harvester.errors import (
     TokenRefusedError,
 )
 from harvester.model import Page, Query, Standing, Target
+from harvester.output.quarantine import Quarantine
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel
 from harvester.paging.pager import Pager
@@ -39,6 +40,7 @@ class TargetReader:
         sink: where the findings go.
         tally: where they are counted.
         chosen: how a long chain without a filter is cut, and what is verified.
+        quarantine: where pages go that cannot be understood.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class TargetReader:
         sink: Sink,
         tally: Tally,
         chosen: FindingSettings,
+        *,
+        quarantine: Quarantine,
     ) -> None:
         self._channel = channel
         self._sizes = sizes
@@ -55,6 +59,8 @@ class TargetReader:
         self._tally = tally
         self._split = chosen.split
         self._verify = chosen.verify
+        self._quarantine = quarantine
+        self._countable = True
 
     async def read(self, target: Target, queries: Sequence[Query]) -> None:
         """Read all findings of the queries.
@@ -91,6 +97,7 @@ class TargetReader:
         cut = await self._choose(counts, first) if counts is not None else None
         if counts is not None:
             before[query] = counts["all"]
+            pager = self._pager(query, hold=True)
         if cut is not None:
             return await self._read_cut(query, cut.queries(query.target), None, before)
         self._sink.begin(query.target, [query], None)
@@ -109,7 +116,7 @@ class TargetReader:
         Returns what is still to be proved: nothing, since two readings are enough.
         """
         self._sink.begin(whole.target, parts, before[whole])
-        pagers = [self._pager(part, standing) for part in parts]
+        pagers = [self._pager(part, standing, hold=True) for part in parts]
         await self._read_all(pagers)
         if await self._is_all(pagers, before[whole]):
             return []
@@ -117,6 +124,7 @@ class TargetReader:
         again = await self._read_again(pagers, whole)
         if self._verify is not False:
             last = await self._count_again([whole])
+            await _settle([again], before, last)
             if doubtful([again], before, last):
                 raise mismatch(again, last)
         return []
@@ -126,7 +134,7 @@ class TargetReader:
         for pager in pagers:
             self._tally.take_back(by.target, pager.cursor.severities)
         await self._sink.replace([pager.query for pager in pagers], by)
-        pager = self._pager(by)
+        pager = self._pager(by, hold=True)
         await pager.read()
         return pager
 
@@ -144,19 +152,21 @@ class TargetReader:
             wanted = several and calls_to_count(queries) == 1
         else:
             wanted = self._verify
-        if not wanted:
-            return
-        after = await self._count_again(queries)
+        after = await self._count_again(queries) if wanted else {}
+        await _settle(unproved, after)
         wrong = doubtful(unproved, before, after)
         if not wrong:
             return
         _log.info("%s: %s: reading it again", wrong[0].query.target, mismatch(wrong[0], after))
         again = [await self._read_again([one], one.query) for one in wrong]
         last = await self._count_again([one.query for one in again])
+        await _settle(again, after, last)
         if still := doubtful(again, after, last):
             raise mismatch(still[0], last)
 
     async def _count_again(self, queries: Sequence[Query]) -> dict[Query, int]:
+        if not (self._countable or self._verify):
+            return {}
         try:
             return await count_queries(self._channel.hurried(), queries)
         except ServiceError as error:
@@ -202,8 +212,10 @@ class TargetReader:
         try:
             return await count_severities(self._channel.hurried())
         except ServiceError as error:
-            # Counting helps to be fast; the findings can be read without it.
+            # Counting helps to be fast; the findings can be read without it. What hangs once is
+            # not asked for again.
             _log.debug("not counted, so not cut: %s", error)
+            self._countable = False
             return None
 
     async def _choose(self, counts: dict[str, int], first: Page) -> Cut | None:
@@ -229,9 +241,29 @@ class TargetReader:
             return cuts[0] if cuts else None
         return best_of(cuts, findings, size, width)
 
-    def _pager(self, query: Query, standing: Standing | None = None) -> Pager:
+    def _pager(
+        self, query: Query, standing: Standing | None = None, *, hold: bool = False
+    ) -> Pager:
+        """Return what reads a query; to `hold` is to hold repetitions back.
+
+        It is for queries that are known to be counted: what is held is in memory alone, and
+        only a count shows that a process was killed with it. What cannot be withdrawn is held
+        back in any case.
+        """
+
         async def fetch(token: str | None) -> Page:
-            return await fetch_page(self._channel, self._sizes, query, token)
+            try:
+                return await fetch_page(self._channel, self._sizes, query, token)
+            except DamagedAnswerError as error:
+                raise self._quarantine.set_aside(query.target, error) from None
 
         cursor = standing.cursors.get(query) if standing is not None else None
-        return Pager(query, fetch, self._sink, self._tally, cursor=cursor)
+        hold = self._verify is not False and (hold or not self._sink.withdraws)
+        return Pager(query, fetch, self._sink, self._tally, cursor=cursor, hold=hold)
+
+
+async def _settle(pagers: Sequence[Pager], *counts: Mapping[Query, int]) -> None:
+    """Write what looked like repetitions, but where the service counts that it is none of its."""
+    for pager in pagers:
+        if pager.holds and all(known.get(pager.query) != pager.written for known in counts):
+            await pager.release()

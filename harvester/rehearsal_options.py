@@ -128,6 +128,11 @@ KNOBS = (
     Knob("--cycle", "faults", "cycling_targets", "places", "Tokens go A, B, A, B there."),
     Knob("--endless", "faults", "endless_targets", "places", "Empty pages for ever there."),
     Knob("--garbage", "faults", "garbage_targets", "places", "HTML instead of findings there."),
+    Knob("--unending", "faults", "unending_targets", "places", "Bodies never end there."),
+    Knob(
+        "--repeat", "faults", "repeating_targets", "places", "Pages repeat the last finding there."
+    ),
+    Knob("--hang", "faults", "hung_operations", "texts", "Never answered: ListImages."),
     Knob("--clock-skew", "faults", "clock_skew", "seconds", "How far the clock is ahead."),
 )
 

@@ -23,6 +23,7 @@ from harvester.errors import HarvesterError
 from harvester.memory import Memory
 from harvester.model import Finding
 from harvester.output.open import sink_for
+from harvester.output.quarantine import quarantine_for
 from harvester.output.sink import Sink, StreamSink
 from harvester.settings import Settings, check_settings
 from harvester.summary import (
@@ -127,13 +128,15 @@ class Run:
         )
 
     async def _sweep(self) -> None:
+        quarantine = quarantine_for(self._settings.output, stream=self._sink is not None)
         with self._scope, self._stopped_at_deadline():
             async with (
                 self._sink or sink_for(self._settings, fresh=self._fresh) as sink,
                 open_journey(self._settings, self.tally, self._clock, self._memory) as journey,
             ):
                 self._journey = journey
-                await journey.sweep(sink)
+                quarantine.clear()
+                await journey.sweep(sink, quarantine)
                 if self.tally.pages or not self.tally.problems:
                     await sink.publish(self.tally.complete)
                 else:

@@ -27,6 +27,7 @@ from harvester.memory import Memory
 from harvester.model import Account, Caller, Outcome, Query, Stage, Target
 from harvester.names import is_account, is_region
 from harvester.openfiles import requests_in_flight
+from harvester.output.quarantine import Quarantine
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
 from harvester.paging.planner import match_pipelines, plan_queries
@@ -104,8 +105,8 @@ class Journey:
         """Let calls under way finish for so many seconds, though all else is cancelled."""
         self._calls.finish_within(seconds)
 
-    async def sweep(self, sink: Sink) -> None:
-        """Read every target into the sink.
+    async def sweep(self, sink: Sink, quarantine: Quarantine) -> None:
+        """Read every target into the sink, and set pages that cannot be understood aside.
 
         What happens to a target is an outcome in the tally. Raises:
             StartError, SettingsError: nothing could begin.
@@ -120,7 +121,9 @@ class Journey:
                 return
             queries = await self._queries(channel, target)
             chosen = self._settings.findings
-            reader = TargetReader(channel, self._sizes, sink, self._tally, chosen)
+            reader = TargetReader(
+                channel, self._sizes, sink, self._tally, chosen, quarantine=quarantine
+            )
             await reader.read(target, queries)
 
         await self._visit_targets(read)

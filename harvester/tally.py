@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from harvester.errors import HarvesterError, ServiceError
+from harvester.errors import DamagedAnswerError, HarvesterError, ServiceError
 from harvester.model import Outcome, Stage, Status, Target
 
 SLOWEST = 5
@@ -101,7 +101,9 @@ class Tally:
     def finish(self, target: Target, error: HarvesterError | None) -> None:
         """Note that the reading of a target ended, by `error` or else whole."""
         reading = self.open.pop(target)
-        broken: Status = "incomplete" if reading.pages else "failed"
+        # A page that came and cannot be understood came all the same.
+        came = isinstance(error, DamagedAnswerError) and _stage_of(error) == "findings"
+        broken: Status = "incomplete" if reading.pages or came else "failed"
         self.end(
             Outcome(
                 target.account,

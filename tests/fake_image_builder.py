@@ -16,7 +16,8 @@ Finding = dict[str, Any]
 class FakeImageBuilder:
     """One account and region. `counted` changes what the aggregations say, `denied` refuses,
     `failing` fails, and a service may ignore filters. More than `largest` a page is refused as
-    `too_large`. The first `swallowed` answers to ListImageScanFindings lack their last finding."""
+    `too_large`. The first `swallowed` answers to ListImageScanFindings lack their last finding.
+    Each page begins with the last `repeated` findings of the page before."""
 
     def __init__(
         self,
@@ -29,6 +30,7 @@ class FakeImageBuilder:
         ignores_filters: bool = False,
         largest: int = 100,
         swallowed: int = 0,
+        repeated: int = 0,
         too_large: str = "InvalidRequestException",
     ) -> None:
         self.findings = list(findings)
@@ -39,7 +41,7 @@ class FakeImageBuilder:
         self._failing = failing
         self._ignores_filters = ignores_filters
         self._largest, self._too_large = largest, too_large
-        self._swallowed = swallowed
+        self._swallowed, self._repeated = swallowed, repeated
         known = {str(one["imageBuildVersionArn"]) for one in findings}
         self._images = sorted(known) if images is None else list(images)
 
@@ -78,7 +80,7 @@ class FakeImageBuilder:
         start = int(parameters.get("nextToken", "0"))
         end = start + parameters["maxResults"]
         last = end - 1 if self.calls["list_image_scan_findings"] <= self._swallowed else end
-        page: dict[str, Any] = {"findings": chosen[start:last]}
+        page: dict[str, Any] = {"findings": chosen[max(0, start - self._repeated) : last]}
         return page | ({"nextToken": str(end)} if end < len(chosen) else {})
 
     def _list_image_scan_finding_aggregations(self, parameters: dict[str, Any]) -> dict[str, Any]:

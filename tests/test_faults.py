@@ -84,8 +84,70 @@ def _caused_by(error: Exception, cause: Exception) -> Exception:
     return error
 
 
+_NOON = 1_772_366_400.0
+_NOON_DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
+
+
+def _dated(code: str, date: str | None, message: str = "words") -> sdk.ClientError:
+    about = {"HTTPStatusCode": 403, "HTTPHeaders": {"date": date}}
+    response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": about}
+    return sdk.ClientError(response, "ListImages")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [
+        (0.0, "0 s behind"),
+        (59.4, "59 s ahead of"),
+        (-200.0, "3 min 20 s behind"),
+        (600.0, "10 min ahead of"),
+        (3599.0, "1 h ahead of"),
+        (-3601.5, "1 h behind"),
+        (2 * 3600.0 + 29 * 60, "2 h 29 min ahead of"),
+        (-3 * 86400.0 - 7200, "3 d 2 h behind"),
+    ],
+)
+def test_a_skewed_clock_is_told_by_how_much(ahead: float, said: str) -> None:
+    error = _translate(_dated("RequestTimeTooSkewed", _NOON_DATE), now=lambda: _NOON + ahead)
+    assert type(error) is errors.RefusedError
+    assert error.message == f"this machine's clock is {said} the service's: words"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired", "AuthFailure",
+     "ExpiredTokenException", "RequestInTheFuture"],
+)  # fmt: skip
+def test_a_refusal_that_a_skewed_clock_explains_is_told_so_and_is_final(code: str) -> None:
+    skewed = _translate(_dated(code, _NOON_DATE), now=lambda: _NOON - 1800)
+    assert type(skewed) is errors.RefusedError
+    assert skewed.message.startswith("this machine's clock is 30 min behind the service's")
+    assert skewed.code == code
+
+    right = _translate(_dated(code, _NOON_DATE), now=lambda: _NOON + 30)
+    assert "clock" not in right.message
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Sun, 99 Mar 2026 12:00:00 GMT"])
+def test_a_date_that_cannot_be_read_tells_nothing(date: str | None) -> None:
+    error = _translate(_dated("RequestTimeTooSkewed", date), now=lambda: _NOON)
+    assert (type(error), error.message) == (errors.RefusedError, "words")
+
+
+@given(st.text(max_size=30))
+def test_no_date_breaks_anything(date: str) -> None:
+    error = _translate(_dated("RequestTimeTooSkewed", date), now=lambda: _NOON)
+    assert error.message.endswith("words")
+
+
+def test_other_refusals_are_not_the_clocks() -> None:
+    error = _translate(_dated("AccessDenied", _NOON_DATE), now=lambda: 0.0)
+    assert error.message == "words"
+
+
 _URL = {"endpoint_url": "https://imagebuilder.r.amazonaws.com"}
-_NO_NAME = socket.gaierror(-2, "Name or service not known")
+_NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+_NO_NAME_SERVER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +174,11 @@ _NO_NAME = socket.gaierror(-2, "Name or service not known")
             _caused_by(sdk.EndpointConnectionError(error="dns", **_URL), _NO_NAME),
             errors.UnreachableError,
             "NameNotResolved",
+        ),
+        (
+            _caused_by(sdk.EndpointConnectionError(error="dns", **_URL), _NO_NAME_SERVER),
+            errors.UnreachableError,
+            "Unreachable",
         ),
         (
             _caused_by(sdk.SSLError(error="bad", **_URL), ssl.SSLError("bad")),

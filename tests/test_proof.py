@@ -12,6 +12,7 @@ from harvester.aws.findings import PageSizes
 from harvester.clock import Clock
 from harvester.errors import CountMismatchError, RefusedError
 from harvester.model import Condition, Query
+from harvester.output.quarantine import Quarantine
 from harvester.paging.channel import Exchange
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
@@ -39,8 +40,11 @@ async def read(
     sink = Streamed()
     tally.found(TARGET)
     chosen = FindingSettings(split=split, verify=verify)
+    reader = TargetReader(
+        channel, PageSizes(None), sink, tally, chosen, quarantine=Quarantine(None)
+    )
     try:
-        await TargetReader(channel, PageSizes(None), sink, tally, chosen).read(TARGET, queries)
+        await reader.read(TARGET, queries)
     except (CountMismatchError, RefusedError) as error:
         return sink, error
     return sink, None

@@ -15,6 +15,7 @@ from harvester.aws.cuts import Split
 from harvester.aws.findings import PageSizes
 from harvester.clock import Clock
 from harvester.model import Query, Target
+from harvester.output.quarantine import Quarantine
 from harvester.output.sink import StreamSink
 from harvester.paging.channel import Exchange
 from harvester.paging.retry import RetryPolicy
@@ -94,8 +95,9 @@ async def read(
     channel = exchange.channel("imagebuilder", TARGET.region, Keys(), account=TARGET.account)
     sink = Streamed()
     tally.found(TARGET)
+    chosen = FindingSettings(split=split, verify=verify)
     reader = TargetReader(
-        channel, PageSizes(size), sink, tally, FindingSettings(split=split, verify=verify)
+        channel, PageSizes(size), sink, tally, chosen, quarantine=Quarantine(None)
     )
     await reader.read(TARGET, [Query(TARGET)])
     tally.finish(TARGET, None)

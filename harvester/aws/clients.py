@@ -15,6 +15,7 @@ from aiobotocore.session import AioSession
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
+from harvester.aws.answers import BodyReader, read_by
 from harvester.aws.endpoints import check_certificates, check_endpoints
 from harvester.aws.faults import error_answer, translate
 from harvester.aws.lean import Model
@@ -48,17 +49,20 @@ class Clients:
         endpoint_url: str | None,
         max_connections: int,
         allow_insecure_endpoint: bool = False,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
+        self._call_seconds = call_seconds
         self._session = AioSession(profile=profile)
         self._endpoint_url = endpoint_url
         self._allow_insecure = allow_insecure_endpoint
-        self.http_session = session_class(allow_insecure=allow_insecure_endpoint)
+        base = session_class(allow_insecure=allow_insecure_endpoint)
+        self.http_session = read_by(BodyReader(), base)
         self._config = AioConfig(
             # One attempt: the SDK's retries do not know Image Builder's throttle.
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=max_connections,
             connect_timeout=_CONNECT_SECONDS,
-            read_timeout=CALL_SECONDS,
+            read_timeout=call_seconds,
             http_session_cls=self.http_session,
         )
         self._models: dict[tuple[str, str], Model] = {}
@@ -127,7 +131,7 @@ class Clients:
         """
         mark = _signer.set(signer)
         try:
-            with anyio.fail_after(CALL_SECONDS):
+            with anyio.fail_after(self._call_seconds):
                 client = await self._client(service, region)
                 if service == "imagebuilder":
                     return await self._image_builder(client, region, operation, parameters)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -11,6 +13,7 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
 from harvester import errors
+from harvester.aws.answers import BodyTooLargeError
 from harvester.text import printable, redact
 
 # Which codes mean 'slow down' is known per service only, so all of them count everywhere.
@@ -44,6 +47,10 @@ _TRANSIENT_CODES = frozenset(
 )
 # A signature error quotes the request that was sent, headers and all: never pass it on.
 _SIGNATURE_CODES = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
+# What a service may say where the clocks differ too much. Only the first says that and no more.
+_SKEWED = "RequestTimeTooSkewed"
+_MAYBE_SKEWED = _SIGNATURE_CODES | _EXPIRED_CODES | {"AuthFailure", "RequestInTheFuture"}
+_TOLERATED_SECONDS = 240.0
 _TOO_MANY_REQUESTS = 429
 _REQUEST_TIMEOUT = 408
 _SERVER_ERROR = 500
@@ -72,14 +79,18 @@ def translate(
     account: str | None,
     region: str | None,
     secrets: tuple[str | None, ...] = (),
+    now: Callable[[], float] = time.time,
 ) -> errors.ServiceError:
     """Return the project's own error for one that a call to the SDK raised.
 
     `secrets` are texts that must not pass: code and message are redacted, and cleaned of
-    control characters.
+    control characters. `now` is this machine's clock, in seconds since the epoch.
     """
-    kind, code, message, status = _read(error)
-    return kind(
+    if isinstance(error, sdk.ClientError):
+        kind, code, message, status = _read_answer(error.response, now)
+    else:
+        (kind, code, message), status = _read_failure(error), None
+    made = kind(
         printable(redact(code, secrets), _LONGEST_CODE),
         printable(redact(message, secrets)),
         operation=operation,
@@ -87,33 +98,62 @@ def translate(
         region=region,
         status=status,
     )
+    if isinstance(made, errors.DamagedAnswerError) and isinstance(error, BodyTooLargeError):
+        made.keep(error.head, secrets)
+    return made
 
 
-def _read(error: BaseException) -> tuple[type[errors.ServiceError], str, str, int | None]:
-    if isinstance(error, sdk.ClientError):
-        return _read_answer(error.response)
+def _read_failure(error: BaseException) -> tuple[type[errors.ServiceError], str, str]:
     if isinstance(error, TimeoutError | sdk.ReadTimeoutError | sdk.ConnectTimeoutError):
-        return errors.TransientError, "Timeout", "no whole answer arrived in time", None
+        return errors.TransientError, "Timeout", "no whole answer arrived in time"
+    if isinstance(error, BodyTooLargeError):
+        return errors.DamagedAnswerError, "BodyTooLarge", str(error)
     if isinstance(error, ResponseParserError | LookupError | TypeError | AttributeError):
         # The SDK's parsers stumble over garbage in many ways.
-        return errors.DamagedAnswerError, "DamagedAnswer", "the body is not what the API says", None
+        return errors.DamagedAnswerError, "DamagedAnswer", "the body is not what the API says"
     if isinstance(error, sdk.ConnectionClosedError | sdk.IncompleteReadError):
-        return errors.TransientError, "ConnectionClosed", "the answer was cut off", None
+        return errors.TransientError, "ConnectionClosed", "the answer was cut off"
     if isinstance(error, sdk.HTTPClientError | sdk.ConnectionError | OSError):
-        return errors.UnreachableError, _network_code(error), str(error), None
-    return errors.RefusedError, type(error).__name__, str(error), None
+        return errors.UnreachableError, _network_code(error), str(error)
+    return errors.RefusedError, type(error).__name__, str(error)
 
 
 def _read_answer(
-    response: dict[str, Any],
+    response: dict[str, Any], now: Callable[[], float]
 ) -> tuple[type[errors.ServiceError], str, str, int | None]:
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    about = response.get("ResponseMetadata", {})
+    status = about.get("HTTPStatusCode")
     found = response.get("Error", {})
     code = str(found.get("Code") or f"HTTP{status}")
     message = str(found.get("Message") or "")
     if code in _SIGNATURE_CODES:
         message = "the service computed another signature: the secret key is not the right one"
+    ahead = _seconds_ahead(about.get("HTTPHeaders", {}).get("date"), now)
+    if ahead is not None and (
+        code == _SKEWED or (code in _MAYBE_SKEWED and abs(ahead) >= _TOLERATED_SECONDS)
+    ):
+        # A request of another time is refused whatever its keys are: that is the news.
+        said = f": {message}" if message and code not in _SIGNATURE_CODES else ""
+        return errors.RefusedError, code, f"{_gap(ahead)}{said}", status
     return classify(code, status), code, message, status
+
+
+def _seconds_ahead(date: Any, now: Callable[[], float]) -> float | None:
+    """Return how far this machine's clock is ahead of an answer's Date header."""
+    try:
+        return now() - parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):  # none, or none that can be read
+        return None
+
+
+def _gap(ahead: float) -> str:
+    seconds = abs(round(ahead))
+    if seconds >= _TOLERATED_SECONDS:  # the Date header has whole seconds, and takes a while
+        seconds = round(seconds / 60) * 60
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h")]
+    parts += [(seconds // 60 % 60, "min"), (seconds % 60, "s")]
+    told = " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
+    return f"this machine's clock is {told} {'ahead of' if ahead > 0 else 'behind'} the service's"
 
 
 def error_answer(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
@@ -129,7 +169,10 @@ def error_answer(status: int, headers: Mapping[str, str], body: bytes) -> dict[s
     message = found.get("message") or found.get("Message") or ""
     return {
         "Error": {"Code": code, "Message": str(message)},
-        "ResponseMetadata": {"HTTPStatusCode": status},
+        "ResponseMetadata": {
+            "HTTPStatusCode": status,
+            "HTTPHeaders": {"date": headers.get("date")},
+        },
     }
 
 
@@ -137,6 +180,7 @@ def _network_code(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, socket.gaierror):
-            return "NameNotResolved"
+            # A name server that does not answer says nothing of the name.
+            return "Unreachable" if cause.errno == socket.EAI_AGAIN else "NameNotResolved"
         cause = cause.__cause__ or getattr(cause, "os_error", None) or cause.__context__
     return "TLSFailed" if isinstance(error, sdk.SSLError) else "Unreachable"

@@ -72,6 +72,7 @@ class _Direct:
 
 def _no_redirect(response: Any) -> Any:
     if _REDIRECTS <= response.status_code < _ERRORS:
+        response.raw.close()
         message = "the endpoint redirects to another place, and that is not followed"
         raise ClientError(
             {

@@ -46,6 +46,8 @@ class FileSink:
         fresh: throw away what an earlier run left.
     """
 
+    withdraws = True
+
     def __init__(
         self,
         workspace: Workspace,

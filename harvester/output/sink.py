@@ -13,7 +13,13 @@ from harvester.model import Page, Query, Standing, Target
 
 
 class Sink(Protocol):
-    """A destination; an async context manager. All of its errors are `OutputError`s."""
+    """A destination; an async context manager. All of its errors are `OutputError`s.
+
+    Attributes:
+        withdraws: whether what was written can be withdrawn, until it is published.
+    """
+
+    withdraws: bool
 
     async def __aenter__(self) -> Self:
         """Take hold of the destination, before anything is read."""
@@ -64,6 +70,8 @@ class StreamSink(ABC):
     in whatever order they come, and not passed on twice. A finding that changed meanwhile is
     another line, and so it is passed on: nothing is lost.
     """
+
+    withdraws = False
 
     def __init__(self) -> None:
         self._sent: dict[Query, array[int]] = {}

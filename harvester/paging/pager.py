@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Protocol
 
-from harvester.errors import ChainError, TokenRefusedError
+from harvester.errors import ChainError, ServiceError, TokenRefusedError
 from harvester.model import BROKEN, Cursor, Page, Query
 from harvester.paging.planner import belonging
+from harvester.paging.repeats import Repeats
 from harvester.tally import Tally
 
 
@@ -51,6 +52,8 @@ class Pager:
         sink: where the findings go.
         tally: where they are counted.
         cursor: where an earlier run left the query; what it read is counted as read.
+        hold: hold back what looks like the same finding on two pages, until it is settled by
+            `release`, or dropped with the pager.
 
     Attributes:
         query: what it reads.
@@ -66,6 +69,7 @@ class Pager:
         *,
         limits: ChainLimits | None = None,
         cursor: Cursor | None = None,
+        hold: bool = False,
     ) -> None:
         self.query = query
         self._fetch = fetch
@@ -77,6 +81,7 @@ class Pager:
         self._restarts = 0
         self._empty = 0
         self._resumed = self.cursor.token is not None
+        self._repeats = Repeats() if hold else None
         if self.cursor.token is not None:
             self._seen.add(_digest(self.cursor.token))
         if cursor is not None:
@@ -86,6 +91,17 @@ class Pager:
     def written(self) -> int:
         """How many findings were handed to the sink."""
         return sum(self.cursor.severities.values())
+
+    @property
+    def holds(self) -> bool:
+        """Whether findings are held back that look like repetitions."""
+        return bool(self._repeats)
+
+    async def release(self) -> None:
+        """Write what was held back: there is no proof that it is a repetition."""
+        if self._repeats:
+            page = self._repeats.take(self.cursor.token)
+            await self._write(page, pages=0)
 
     async def first(self) -> Page:
         """Return the first page, without writing it: `read` goes on from there."""
@@ -97,10 +113,14 @@ class Pager:
         Raises:
             ServiceError: a page could not be had, or the chain (`ChainError`) has no end.
         """
-        if first is not None:
-            await self._take(first)
-        while not self.cursor.done:
-            await self._take(await self._next())
+        try:
+            if first is not None:
+                await self._take(first)
+            while not self.cursor.done:
+                await self._take(await self._next())
+        except ServiceError:
+            await self.release()
+            raise
 
     async def _next(self) -> Page:
         if self.cursor.token == BROKEN:
@@ -132,26 +152,30 @@ class Pager:
 
     async def _take(self, page: Page) -> None:
         ours = belonging(page, self.query)
-        if repeats := page.next_token is not None and _digest(page.next_token) in self._seen:
+        if again := page.next_token is not None and _digest(page.next_token) in self._seen:
             if self._resumed:
                 # The tokens of the earlier run are not known: this page may be one of its own.
                 await self._start_over()
                 return
             ours = replace(ours, next_token=BROKEN)
-        await self._sink.write(self.query, ours)
-        self.cursor = self.cursor.after(ours)
-        self._tally.read(self.query.target, ours.severities)
+        await self._write(ours if self._repeats is None else self._repeats.rest(ours))
         self._empty = 0 if page.facets else self._empty + 1
-        if repeats:
+        if again:
             raise self._broken("TokenRepeated", "the service gave a token for the second time")
         if page.next_token is not None:
             self._seen.add(_digest(page.next_token))
             if self._empty >= self._limits.empty_pages:
                 raise self._broken("EndlessEmptyPages", f"{self._empty} empty pages in a row")
 
+    async def _write(self, page: Page, *, pages: int = 1) -> None:
+        await self._sink.write(self.query, page)
+        self.cursor = self.cursor.after(page)
+        self._tally.read(self.query.target, page.severities, pages=pages)
+
     async def _start_over(self) -> None:
         self._restarts += 1
         self._resumed = False
+        self._repeats = None if self._repeats is None else Repeats()
         self._seen.clear()
         self._empty = 0
         await self._sink.replace([self.query], self.query)

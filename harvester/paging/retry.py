@@ -15,12 +15,11 @@ from harvester.errors import (
     ServiceError,
     ThrottledError,
     TransientError,
-    UnreachableError,
 )
 
 T = TypeVar("T")
 
-_LASTING = frozenset({"NameNotResolved", "TLSFailed"})
+_LASTING = frozenset({"BodyTooLarge", "NameNotResolved", "TLSFailed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class RetryPolicy:
         fault_seconds: time that failing calls, and the waits after them, may take together.
         name_attempts: the same as `fault_attempts` for a host name that does not resolve:
             that is how a region without the service looks. And for a certificate that is not
-            to be trusted: that lasts as well.
+            to be trusted, and a body without an end: these last as well.
         renewals: how often one call's credentials may be called expired.
         throttle_seconds: time from the first throttle of a call to giving it up.
         base: the first wait lies between 0 and this; the bound doubles each time,
@@ -98,7 +97,7 @@ class _Course:
             return since is not None and self.clock.now() - since > self.policy.throttle_seconds
         if isinstance(error, ExpiredCredentialsError):
             return self.renewals > self.policy.renewals
-        lasting = isinstance(error, UnreachableError) and error.code in _LASTING
+        lasting = isinstance(error, TransientError) and error.code in _LASTING
         attempts = self.policy.name_attempts if lasting else self.policy.fault_attempts
         return self.faults >= attempts or self.fault_seconds > self.policy.fault_seconds
 

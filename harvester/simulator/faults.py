@@ -54,6 +54,8 @@ class Delivery(Enum):
     TRUNCATED = "truncated"
     SLOW = "slow"
     DAMAGED = "damaged"
+    UNENDING = "unending"
+    HUNG = "hung"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,9 @@ class Faults:
     dead_regions: Image Builder closes connections without an answer there.
     cycling_targets: the tokens of findings go A, B, A, B. endless_targets: empty pages for ever.
     garbage_targets: findings are HTML, always.
+    unending_targets: the body of findings never ends. repeating_targets: a page of findings begins
+        with the last one of the page before.
+    hung_operations: operations of any service that are never answered.
     clock_skew: how many seconds the service's clock is ahead.
     """
 
@@ -124,6 +129,9 @@ class Faults:
     cycling_targets: frozenset[Place] = _NOWHERE
     endless_targets: frozenset[Place] = _NOWHERE
     garbage_targets: frozenset[Place] = _NOWHERE
+    unending_targets: frozenset[Place] = _NOWHERE
+    repeating_targets: frozenset[Place] = _NOWHERE
+    hung_operations: frozenset[str] = _NOWHERE
     clock_skew: float = 0.0
 
     @classmethod

@@ -63,7 +63,8 @@ class FindingOperations:
         if call.fault == "empty_page" or covers(faults.endless_targets, *here):
             after = Position(position.offset, position.nonce + 1)
             return _page(call, b"[]", self._token(query, after))
-        findings = self._store.page(query, position.offset, size)
+        again = covers(faults.repeating_targets, *here) and position.offset > 0
+        findings = self._store.page(query, position.offset - again, size + again)
         if call.fault == "repeated_token":
             return _page(call, findings, call.parameters["nextToken"])
         if covers(faults.cycling_targets, *here):

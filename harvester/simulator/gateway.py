@@ -18,8 +18,9 @@ from harvester.simulator.throttle import Throttle
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
 
-    from harvester.simulator.behaviour import Behaviour, Identity
+    from harvester.simulator.behaviour import Behaviour, Identity, Place
     from harvester.simulator.faults import Faults
     from harvester.simulator.keyring import Keyring
     from harvester.simulator.ledger import Ledger
@@ -130,6 +131,12 @@ class Gateway:
         if refused is not None:
             raise refused
         answer = self._perform(service, exchange)
+        if exchange.operation in self.faults.hung_operations:
+            return Reply(Answer(0, b"", code="Hung"), Delivery.HUNG)
+        if exchange.operation == "ListImageScanFindings" and _covered(
+            self.faults.unending_targets, exchange
+        ):
+            return Reply(answer, Delivery.UNENDING)
         if exchange.fault == "damaged":
             answer = replace(answer, status=200, body=self._damage(answer.body))
         return Reply(answer, _DELIVERIES.get(exchange.fault or "", Delivery.WHOLE))
@@ -167,7 +174,7 @@ class Gateway:
         return forms[(self._damaged - 1) % len(forms)]
 
     def _note(self, exchange: _Exchange, reply: Reply) -> None:
-        lost = reply.delivery in (Delivery.RESET, Delivery.CLOSED)
+        lost = reply.delivery in (Delivery.RESET, Delivery.CLOSED, Delivery.HUNG)
         self._ledger.add(
             RequestRecord(
                 service=exchange.service,
@@ -181,6 +188,11 @@ class Gateway:
                 time=self._clock(),
             )
         )
+
+
+def _covered(places: AbstractSet[Place], exchange: _Exchange) -> bool:
+    account = exchange.identity.account if exchange.identity else ""
+    return covers(places, account, exchange.region)
 
 
 def _authorize(call: Call, faults: Faults) -> None:

@@ -8,6 +8,8 @@ import socket
 import struct
 import time
 from contextlib import suppress
+from dataclasses import replace
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -15,7 +17,7 @@ from aiohttp import web
 
 from harvester.simulator.behaviour import Behaviour
 from harvester.simulator.faults import Delivery, Faults
-from harvester.simulator.gateway import Gateway
+from harvester.simulator.gateway import Gateway, Reply
 from harvester.simulator.keyring import Keyring
 from harvester.simulator.ledger import Ledger
 from harvester.simulator.organization import Organization
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from harvester.simulator.protocols import Answer
 
 _DRIPS: Final = 8
+_FILLER: Final = b"and so on " * 100_000
 # How long requests under way may go on at the end; none at all would mean for ever to aiohttp.
 _GRACE: Final = 0.01
 _CLEANUP_SECONDS: Final = 5.0
@@ -88,6 +91,7 @@ class Simulator:
             clock=clock,
             monotonic=monotonic,
         )
+        self._clock = clock
         self._runner: web.ServerRunner | None = None
         self._connections: set[asyncio.Task[object]] = set()
 
@@ -183,14 +187,24 @@ class Simulator:
             await asyncio.sleep(delay)
         if reply.delivery is Delivery.RESET:
             return _hang_up(request, reset=True)
+        if reply.delivery is Delivery.HUNG:
+            await asyncio.Event().wait()  # until the simulator stops
         if request.transport is None:
             # The caller left meanwhile; there is nobody to answer.
             return web.Response()
-        if reply.delivery is Delivery.TRUNCATED:
-            return await _truncate(request, reply.answer)
-        if reply.delivery is Delivery.SLOW:
-            return await _drip(request, reply.answer, self.faults.slow_seconds)
+        return await self._deliver(request, reply)
+
+    async def _deliver(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         answer = reply.answer
+        if self.faults.clock_skew:
+            date = formatdate(self._clock() + self.faults.clock_skew, usegmt=True)
+            answer = replace(answer, headers={**answer.headers, "Date": date})
+        if reply.delivery is Delivery.TRUNCATED:
+            return await _truncate(request, answer)
+        if reply.delivery is Delivery.SLOW:
+            return await _drip(request, answer, self.faults.slow_seconds)
+        if reply.delivery is Delivery.UNENDING:
+            return await _never_end(request, answer)
         return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
 
 
@@ -219,6 +233,18 @@ async def _truncate(request: web.BaseRequest, answer: Answer) -> web.StreamRespo
         await response.write(answer.body[: (len(answer.body) + 1) // 2])
     if request.transport is not None:
         request.transport.close()
+    return response
+
+
+async def _never_end(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    """Send the body without its end, and then more for as long as the caller takes it."""
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    with suppress(ConnectionError):
+        await response.write(answer.body[:-2] + b',{"title":"')
+        while True:
+            await response.write(_FILLER)
     return response
 
 

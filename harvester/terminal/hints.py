@@ -4,7 +4,25 @@ from __future__ import annotations
 
 from harvester.summary import Problem
 
+_OF_THE_ORGANIZATION = ("service control policy", "resource control policy")
 _POLICY = "explicit deny"
+_SKEWED = "this machine's clock is"
+_SET_CLOCK = (
+    "set this machine's clock, and keep it set by NTP (timedatectl set-ntp true); that of a "
+    "container is its host's"
+)
+_THROTTLES = frozenset(
+    {
+        "CallRateLimitExceededException",
+        "HTTP429",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _DENIED = frozenset(
     {
         "AccessDenied",
@@ -14,7 +32,15 @@ _DENIED = frozenset(
         "AuthorizationError",
     }
 )
-_UNKNOWN_KEY = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure"})
+_UNKNOWN_KEY = frozenset(
+    {
+        "AuthFailure",
+        "InvalidClientTokenId",
+        "OptInRequired",
+        "RegionDisabledException",
+        "UnrecognizedClientException",
+    }
+)
 _PERMISSION = {
     "findings": "imagebuilder:ListImageScanFindings (perhaps inspector2:ListFindings as well)",
     "pipelines": "imagebuilder:ListImagePipelines",
@@ -26,23 +52,40 @@ def hint_for(problem: Problem) -> str | None:
     """Return what to do about a problem, or None where nothing general can be said."""
     if problem.code in _DENIED:
         return _denied(problem)
-    if problem.code in _UNKNOWN_KEY and problem.region:
+    if problem.code in _THROTTLES and problem.stage == "credentials":
+        return (
+            "STS throttled AssumeRole for too long: do other programs assume roles from the "
+            "caller's account? Run the sweep again when they are done"
+        )
+    if problem.code in _UNKNOWN_KEY and problem.region and _SKEWED not in problem.message:
         return (
             f"is {problem.region} enabled in this account? Else --exclude-region {problem.region}"
         )
-    return _BY_CODE.get(problem.code)
+    return hint_for_code(problem.code, problem.message)
 
 
-def hint_for_code(code: str) -> str | None:
-    """Return what to do about an error's code, or None where nothing general can be said."""
-    return _BY_CODE.get(code)
+def hint_for_code(code: str, message: str = "") -> str | None:
+    """Return what to do about an error, or None where nothing general can be said."""
+    return _SET_CLOCK if _SKEWED in message else _BY_CODE.get(code)
 
 
 def _denied(problem: Problem) -> str:
-    if _POLICY in problem.message.lower():
+    words = problem.message.lower()
+    if any(policy in words for policy in _OF_THE_ORGANIZATION):
         return (
             "a service control policy forbids it: ask the organization's administrators, or "
             + _exclude(problem)
+        )
+    if _POLICY in words:
+        return (
+            "a policy there denies it explicitly, of the role or of its boundary: change that "
+            "one, or " + _exclude(problem)
+        )
+    if problem.stage == "credentials" and problem.region:
+        # The account was entered before, or there would be no region.
+        return (
+            "the role could be assumed and can no longer: was it, or its trust policy, changed "
+            "during the sweep? Then run the sweep again"
         )
     if problem.stage == "credentials":
         return (
@@ -68,18 +111,24 @@ _BY_CODE = {
     "Else exclude it with --exclude-region",
     "Unreachable": "no connection: check the network, the proxy and --endpoint-url",
     "TLSFailed": "check AWS_CA_BUNDLE and the proxy's certificate",
-    "RequestTimeTooSkewed": "set this machine's clock: it is too far from the service's",
+    "RequestTimeTooSkewed": _SET_CLOCK,
     "SignatureDoesNotMatch": "the secret key is not the one that belongs to the access key",
     "InvalidSignatureException": "check the secret key, and this machine's clock",
-    "ExpiredToken": "the credentials' time is over and they cannot be renewed: log in again",
-    "ExpiredTokenException": "the credentials' time is over and they cannot be renewed: "
-    "log in again",
-    "CallRateLimitExceededException": "throttled for too long: try a lower --max-rate",
-    "ThrottlingException": "throttled for too long: try a lower --max-rate",
-    "TooManyRequestsException": "throttled for too long: try a lower --max-rate",
+    **dict.fromkeys(
+        _EXPIRED, "the credentials' time is over and they cannot be renewed: log in again"
+    ),
+    **dict.fromkeys(_THROTTLES, "throttled for too long: try a lower --max-rate"),
+    "ServiceException": "the service failed for minutes: run the sweep again",
+    "ServiceUnavailableException": "the service failed for minutes: run the sweep again",
+    "ConnectionClosed": "the answers are cut off: check the network and the proxy, and whether "
+    "the region has Image Builder; else exclude it with --exclude-region",
     "Timeout": "the service or a proxy is very slow: try again, or a smaller --page-size",
     "DamagedAnswer": "is it AWS that answers? Check the proxy and --endpoint-url",
+    "BodyTooLarge": "is it AWS that answers? Check the proxy and --endpoint-url, or try a "
+    "smaller --page-size",
     "TokenRepeated": "the service's chain of pages goes in circles: run the sweep again",
+    "CountMismatch": "findings come and go: run the sweep again; if it stays so, the service's "
+    "count is wrong: --no-verify",
     "EndlessEmptyPages": "the service's chain of pages has no end: run the sweep again",
     "InvalidPaginationTokenException": "the findings change faster than they can be read: "
     "run the sweep again, or split it with --filter",

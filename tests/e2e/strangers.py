@@ -48,3 +48,25 @@ async def refusing(words: Words, *, xml: bool, caller: str = "") -> AsyncIterato
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def answering(*bodies: bytes) -> AsyncIterator[str]:
+    """An Image Builder with these bodies as one chain of pages; yields its URL.
+
+    A body's `nextToken` is the place of the next one, as text. It counts nothing.
+    """
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        asked = orjson.loads(await request.read())
+        if not request.raw_path.endswith("/ListImageScanFindings"):
+            return web.Response(status=403, body=b'{"message": "no"}')
+        return web.Response(body=bodies[int(asked.get("nextToken", "0"))])
+
+    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.01)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -14,10 +14,12 @@ import pytest
 import pytest_asyncio
 
 from harvester.simulator import Behaviour, Faults, Simulator
+from tests.e2e.strangers import answering
 from tests.e2e.support import (
     EVERYTHING,
     Command,
     assert_same,
+    everything_below,
     multiset,
     organization,
     place_of,
@@ -53,7 +55,7 @@ async def each_bad_account_region_and_target_costs_just_itself(command: Command)
         (b, first): ("failed", "findings", "AccessDeniedException"),
         (b, second): ("failed", "findings", "AccessDeniedException"),
         (c, first): ("failed", "findings", "ForbiddenException"),
-        (c, second): ("failed", "findings", "DamagedAnswer"),
+        (c, second): ("incomplete", "findings", "DamagedAnswer"),
         (d, first): ("incomplete", "findings", "TokenRepeated"),
         (d, second): ("incomplete", "findings", "EndlessEmptyPages"),
         **{
@@ -77,8 +79,8 @@ async def each_bad_account_region_and_target_costs_just_itself(command: Command)
     assert targets == {
         "total": 1 + 4 * len(entered) + 1,
         "complete": 4,
-        "incomplete": 2,
-        "failed": len(wanted) - 2,
+        "incomplete": 3,
+        "failed": len(wanted) - 3,
         "skipped": 1,
     }
     assert done.summary["status"] == "partial"
@@ -90,6 +92,10 @@ async def each_bad_account_region_and_target_costs_just_itself(command: Command)
     messages = {(p["account"], p["region"]): p["message"] for p in done.summary["problems"]}
     assert "explicit deny" in messages[b, second]
     assert "not authorized to perform: imagebuilder:ListImageScanFindings" in messages[b, first]
+    kept = command.folder / "out.ndjson.damaged" / f"{c}-{second}-1.body"
+    assert messages[c, second].endswith(f"its body is kept in {kept}")
+    assert b"Sign in to continue" in kept.read_bytes()
+    assert everything_below(kept.parent) == {kept.name}
 
 
 async def all_faults_together_with_several_seeds_and_outputs(command: Command) -> None:
@@ -129,6 +135,35 @@ async def sessions_that_run_out_are_renewed_and_not_asked_for_too_often(
     assert max(calls.values()) <= 1 + done.seconds / (2.0 * 0.75)
 
 
+async def a_listing_and_a_count_that_hang_are_done_without(command: Command) -> None:
+    one = organization(accounts=1, suspended=0, findings=3000, regions=("us-east-1",))
+    hung = frozenset({"ListImageScanFindingAggregations", "ListImages", "ListImagePipelines"})
+    async with Simulator(one, faults=Faults(hung_operations=hung)) as simulator:
+        done = await command.sweep(simulator)
+        assert simulator.count(code="Hung") == 2
+    assert done.code == 0
+    assert_same(command.found(), truth(one))
+
+
+async def a_page_that_is_not_understood_costs_nothing_of_those_before(
+    command: Command,
+) -> None:
+    good = b'{"findings":[{"title":"good"}],"nextToken":"1"}'
+    async with (
+        Simulator(organization(accounts=1, suspended=0)) as simulator,
+        answering(good, b'{"findings":{"a":1}}') as builder,
+    ):
+        env = {"AWS_ENDPOINT_URL_IMAGEBUILDER": builder}
+        done = await command.sweep(simulator, "-o", "-", env=env)
+    assert done.code == 3
+    assert done.lines == [{"title": "good"}]
+    (status,) = done.problems.values()
+    assert status == ("incomplete", "findings", "DamagedAnswer")
+    kept = [path for path in command.folder.rglob("*") if path.suffix == ".body"]
+    assert [path.parent.name for path in kept] == ["summary.json.damaged"]
+    assert kept[0].read_bytes() == b'{"findings":{"a":1}}'
+
+
 async def the_demo_ends_well_and_leaves_findings_and_a_summary(command: Command) -> None:
     done = await command(None, "demo", env={"AWS_PROFILE": "nobody", "AWS_ACCESS_KEY_ID": "REAL"})
     assert (done.code, done.out) == (0, b"")
@@ -149,6 +184,8 @@ _SCENARIOS: tuple[Scenario, ...] = (
     each_bad_account_region_and_target_costs_just_itself,
     all_faults_together_with_several_seeds_and_outputs,
     sessions_that_run_out_are_renewed_and_not_asked_for_too_often,
+    a_listing_and_a_count_that_hang_are_done_without,
+    a_page_that_is_not_understood_costs_nothing_of_those_before,
     the_demo_ends_well_and_leaves_findings_and_a_summary,
 )
 

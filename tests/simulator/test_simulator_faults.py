@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +209,38 @@ async def test_cycling_endless_and_garbage_targets() -> None:
         assert (status, body[:15]) == (200, b"<!DOCTYPE html>")
 
 
+async def test_a_body_without_an_end() -> None:
+    faults = Faults(unending_targets=_HERE)
+    async with Simulator(_SINGLE, faults=faults) as simulator, aiohttp.ClientSession() as http:
+        caller = asyncio.create_task(_ask(simulator, http))
+        await asyncio.sleep(0.2)
+        assert not caller.done()
+        caller.cancel()
+        await asyncio.wait([caller])
+        assert simulator.count(operation="ListImageScanFindings") == 1
+
+
+async def test_a_page_that_begins_with_the_end_of_the_one_before() -> None:
+    faults = Faults(repeating_targets=_HERE)
+    async with Simulator(_SINGLE, faults=faults) as simulator, aiohttp.ClientSession() as http:
+        first = await _page(simulator, http)
+        second = await _page(simulator, http, first["nextToken"])
+        third = await _page(simulator, http, second["nextToken"])
+    assert first["findings"] == _FINDINGS[:10]
+    assert second["findings"] == _FINDINGS[9:20]
+    assert third["findings"] == _FINDINGS[19:30]
+
+
+async def test_an_operation_that_hangs() -> None:
+    faults = Faults(hung_operations=frozenset({"ListImageScanFindings"}))
+    async with Simulator(_SINGLE, faults=faults) as simulator, aiohttp.ClientSession() as http:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(_ask(simulator, http), 0.1)
+        simulator.faults = Faults()
+        assert (await _page(simulator, http))["findings"] == _FINDINGS[:10]
+    assert simulator.requests[0].status == 0
+
+
 async def test_dead_and_disabled_regions(connect: Connect) -> None:
     async with Simulator(_SINGLE, faults=Faults(dead_regions=frozenset({_REGION}))) as simulator:
         client = await connect(simulator, "imagebuilder")
@@ -222,8 +255,10 @@ async def test_dead_and_disabled_regions(connect: Connect) -> None:
 async def test_a_skewed_service(connect: Connect) -> None:
     async with Simulator(_SINGLE, faults=Faults(clock_skew=3_600)) as simulator:
         client = await connect(simulator, "imagebuilder")
-        with pytest.raises(ClientError, match="RequestTimeTooSkewed"):
+        with pytest.raises(ClientError, match="RequestTimeTooSkewed") as caught:
             await client.list_image_scan_findings()
+    date = caught.value.response["ResponseMetadata"]["HTTPHeaders"]["date"]
+    assert abs(parsedate_to_datetime(date).timestamp() - time.time() - 3_600) < 60
 
 
 async def test_other_services_fail_where_they_are_told_to(connect: Connect) -> None:
