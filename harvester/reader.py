@@ -97,7 +97,6 @@ class TargetReader:
         cut = await self._choose(counts, first) if counts is not None else None
         if counts is not None:
             before[query] = counts["all"]
-            pager = self._pager(query, hold=True)
         if cut is not None:
             return await self._read_cut(query, cut.queries(query.target), None, before)
         self._sink.begin(query.target, [query], None)
@@ -116,7 +115,7 @@ class TargetReader:
         Returns what is still to be proved: nothing, since two readings are enough.
         """
         self._sink.begin(whole.target, parts, before[whole])
-        pagers = [self._pager(part, standing, hold=True) for part in parts]
+        pagers = [self._pager(part, standing) for part in parts]
         await self._read_all(pagers)
         if await self._is_all(pagers, before[whole]):
             return []
@@ -246,9 +245,9 @@ class TargetReader:
     ) -> Pager:
         """Return what reads a query; to `hold` is to hold repetitions back.
 
-        It is for queries that are known to be counted: what is held is in memory alone, and
-        only a count shows that a process was killed with it. What cannot be withdrawn is held
-        back in any case.
+        It is for second readings, which a count has asked for: what is held is in memory alone,
+        and only a count shows that a process was killed with it. What cannot be withdrawn is
+        held back in any case.
         """
 
         async def fetch(token: str | None) -> Page:
