@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_A_DAY = 86_400.0
 
 
 class _Leaping(selectors.DefaultSelector):
@@ -18,6 +19,7 @@ class _Leaping(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         assert timeout is not None, "everything waits for something that never comes"
         self.leapt += max(timeout, 0.0)
+        assert self.leapt < _A_DAY, "it goes on for ever"
         return super().select(0)
 
 

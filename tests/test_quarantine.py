@@ -245,10 +245,13 @@ async def test_what_is_kept_quotes_no_secret_and_has_a_bound(tmp_path: Path) -> 
     assert len(kept) <= MOST_KEPT
 
 
-@given(st.integers(0, 60))
-def test_a_secret_at_the_bound_is_not_cut_in_two(before: int) -> None:
+@given(
+    before=st.integers(0, 60), quoted=st.sampled_from([0, 2000]), at=st.sampled_from([0, 1 << 14])
+)
+def test_a_secret_at_the_bound_is_not_cut_in_two(before: int, quoted: int, at: int) -> None:
     error = _damaged(None)
-    body = b" " * (MOST_KEPT - before) + _TOKEN.encode() + b" " * 200_000
+    body = _TOKEN.encode() * quoted
+    body += b" " * (MOST_KEPT + at - before - len(body)) + _TOKEN.encode() + b" " * 200_000
     error.keep(body, (_KEY, _TOKEN))
     assert error.body is not None
     assert b"can" not in error.body

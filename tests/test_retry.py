@@ -25,6 +25,7 @@ FAULT = _error(errors.TransientError)
 DAMAGED = _error(errors.DamagedAnswerError)
 UNREACHABLE = _error(errors.UnreachableError, "Unreachable")
 NO_NAME = _error(errors.UnreachableError, "NameNotResolved")
+ENDLESS = _error(errors.DamagedAnswerError, "BodyTooLarge")
 NO_TRUST = _error(errors.UnreachableError, "TLSFailed")
 EXPIRED = _error(errors.ExpiredCredentialsError)
 
@@ -96,6 +97,7 @@ async def test_an_answer_at_once_is_neither_waited_for_nor_heard_of() -> None:
         (FAULT, {"fault_attempts": 1}, 0),
         (NO_NAME, {"fault_attempts": 5, "name_attempts": 3}, 2),
         (NO_TRUST, {"fault_attempts": 5, "name_attempts": 3}, 2),
+        (ENDLESS, {"fault_attempts": 5, "name_attempts": 3}, 2),
         (EXPIRED, {"renewals": 3}, 3),
         (EXPIRED, {"renewals": 0}, 0),
     ],
