@@ -45,7 +45,8 @@ def sweep_command(settings: Settings, progress: str, *, fresh: bool) -> int:
 def _spare_the_collector() -> None:
     """Look for cycles rarely: findings are trees, made and dropped by the ten thousand.
 
-    A fifth to a quarter of a dense sweep's CPU goes into the search otherwise (bench/micro.py).
+    A fifth of a page's CPU goes into the search otherwise where pages are decoded; where they are
+    copied, nothing to speak of (bench/micro.py).
     Only the command does this; a program that uses the library keeps its own settings.
     """
     gc.set_threshold(50_000, 50, 100)

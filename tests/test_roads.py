@@ -291,6 +291,20 @@ _PIECES += [text.encode("utf-8", "surrogatepass") for text in _NO_JSON]
 _pieces = st.sampled_from([b"", *_PIECES]) | st.binary(min_size=1, max_size=2)
 
 
+_seconds = st.integers(0, 2**31) | st.integers(253_402_300_790, 253_402_300_801) | st.just(0)
+_fractions = st.text("0459", max_size=9) | st.from_regex(r"[0-9]{3}(0{0,30}[59]?)", fullmatch=True)
+
+
+@given(st.lists(st.tuples(_seconds, _fractions), min_size=1, max_size=4))
+@example([(0, "0005"), (5, "000"), (5, ""), (1767571200, "1234999"), (1767571200, "9995")])
+@example([(253_402_300_799, "999")])
+@example([(253_402_300_799, "9990"), (253_402_300_799, "9995")])
+def test_any_digits_of_a_timestamp_are_the_same(moments: list[tuple[int, str]]) -> None:
+    numbers = [f"{seconds}.{fraction}".rstrip(".") for seconds, fraction in moments]
+    findings = ",".join(f'{{"updatedAt":{number},"firstObservedAt":5}}' for number in numbers)
+    _check(f'{{"findings":[{findings}]}}'.encode())
+
+
 @st.composite
 def _spoiled(draw: st.DrawFn) -> bytes:
     """A real body with some bytes changed, taken out or put in; half of them at timestamps."""
