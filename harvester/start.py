@@ -15,8 +15,8 @@ def quick_imports() -> Iterator[None]:
     """Import the SDK, and within the block what needs it, in two thirds of the usual CPU.
 
     For a process that is the project's own: what was imported is never looked at by the
-    collector of cycles again, and aiohttp trusts no authority by itself. The SDK does not ask it
-    to: it has certificates of its own for each connection.
+    collector of cycles again, and aiohttp's own context lacks the system's file of authorities.
+    The SDK does not use that context: it makes one with certificates of its own choice.
     """
     gc.disable()  # it would go through all modules again and again, and find nothing
     try:

@@ -64,7 +64,7 @@ class _Direct:
         return await self._session.request(
             method,
             url=url,
-            proxy=None if is_loopback(url.host) else proxy,
+            proxy=None if proxy is None or is_loopback(url.host) else proxy,
             allow_redirects=False,
             **options,
         )
