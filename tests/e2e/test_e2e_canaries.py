@@ -151,6 +151,11 @@ def _groups(one: Organization) -> Mapping[str, Mapping[str, Any]]:
             "disabled_regions": frozenset({"eu-west-1"}),
             "dead_regions": frozenset({"ap-southeast-2"}),
         },
+        "odd": {
+            "unending_targets": frozenset({here[0]}),
+            "repeating_targets": frozenset({here[1]}),
+            "hung_operations": frozenset({"ListImageScanFindingAggregations"}),
+        },
         "organization": {"organizations_denied": True},
         "clock": {"clock_skew": 3600.0},
     }
