@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harvester.output.journal import NAME, DamagedJournalError, Journal, write_all
@@ -93,17 +93,20 @@ def test_a_cut_anywhere_leaves_the_records_before_it(tmp_path: Path) -> None:
         assert _load_bytes(tmp_path, whole[: ends[3]] + rest) == 4
 
 
+@example(place=-1.0, change=1)
 @given(place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
 def test_a_changed_byte_is_damage_or_of_the_last_record(
     tmp_path_factory: pytest.TempPathFactory, place: float, change: int
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "changed"
     whole = bytearray(_write(folder))
-    index = int(place * len(whole))
     last = whole.rindex(b"\n", 0, -1) + 1
+    index = last - 1 if place < 0.0 else int(place * len(whole))
     whole[index] ^= change
 
-    assert _load_bytes(folder, bytes(whole)) == (None if index < last else len(_RECORDS) - 1)
+    # Where the newline before it goes, the last two are one that is broken.
+    whole_records = len(_RECORDS) - (2 if index == last - 1 else 1)
+    assert _load_bytes(folder, bytes(whole)) == (None if index < last - 1 else whole_records)
 
 
 def test_a_damaged_record_before_a_cut_one_is_damage(tmp_path: Path) -> None:

@@ -167,7 +167,6 @@ async def a_page_that_is_not_understood_costs_nothing_of_those_before(
 async def the_demo_ends_well_and_leaves_findings_and_a_summary(command: Command) -> None:
     done = await command(None, "demo", env={"AWS_PROFILE": "nobody", "AWS_ACCESS_KEY_ID": "REAL"})
     assert (done.code, done.out) == (0, b"")
-    assert done.seconds < 30
     found = read_file(command.folder / "harvester-demo/findings.ndjson")
     summary = orjson.loads((command.folder / "harvester-demo/summary.json").read_bytes())
     assert summary["findings"] == len(found) > 15_000
