@@ -5,10 +5,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count, pairwise
+from statistics import fmean
 
 import pytest
 
 from harvester.paging.rate import RateLearner
+from harvester.paging.throttles import ThrottleLog
 
 Admit = Callable[[float], bool]
 
@@ -16,6 +18,7 @@ REFILLS = (2, 5, 10, 20, 50, 100)
 BURSTS = (10, 20, 50, 100)
 LATENCIES = (0.05, 0.1, 0.2)
 FLIGHTS = (1, 4, 8)
+WIDE = 22
 
 
 class Bucket:
@@ -141,50 +144,102 @@ def ideal(refill: float, burst: float, latency: float, flight: int, calls: int) 
     return (calls - burst) / refill
 
 
-def least_useful(refill: float, calls: int) -> float:
-    """Return the bound. Excepted: up to eight in flight at the first throttle, of few calls."""
-    return 0.92 if refill == 2 and calls == 120 else 0.945 if calls <= 200 else 0.95
+def pace(
+    refill: float, burst: float, *, calls: int, flight: int, latency: float, seed: int = 1
+) -> tuple[Run, float]:
+    """Sweep behind an unknown bucket; return the run, and its time over the ideal."""
+    run = simulate(
+        RateLearner(), Bucket(refill, burst), calls=calls, flight=flight, latency=latency, seed=seed
+    )
+    return run, run.seconds / ideal(refill, burst, latency, flight, calls)
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("burst", BURSTS)
 @pytest.mark.parametrize("refill", REFILLS)
-def test_a_minute_or_two_at_the_refill_rate(refill: int, burst: int, latency: float) -> None:
-    for flight in FLIGHTS:
-        for calls in (60 * refill, 120 * refill):
-            run = simulate(
-                RateLearner(), Bucket(refill, burst), calls=calls, flight=flight, latency=latency
-            )
-            where = (flight, calls, run.useful, run.seconds)
-            assert run.useful >= least_useful(refill, calls), where
-            assert run.seconds <= 1.15 * ideal(refill, burst, latency, flight, calls), where
+def test_a_minute_at_the_refill_rate_meets_both_goals(
+    refill: int, burst: int, latency: float
+) -> None:
+    seeds = range(1, 6 if refill < 10 else 2)  # few calls depend on chance, and are soon simulated
+    for flight in (*FLIGHTS, WIDE):
+        for minutes in (1, 2):
+            calls = burst + 60 * minutes * refill
+            runs = [
+                pace(refill, burst, calls=calls, flight=flight, latency=latency, seed=seed)
+                for seed in seeds
+            ]
+            where = (flight, calls, [(run.useful, over) for run, over in runs])
+            assert fmean(run.useful for run, _ in runs) >= 0.95, where
+            assert max(over for _, over in runs) <= 1.15, where
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("burst", BURSTS)
 @pytest.mark.parametrize("refill", REFILLS)
-def test_short_targets(refill: int, burst: int, latency: float) -> None:
-    # The ramp and the first search take up to 1.4 s, which weighs where all is over in seconds.
+def test_short_sweeps(refill: int, burst: int, latency: float) -> None:
+    # Where all is over in seconds, the ramp and the search weigh: they take up to three.
     for flight in FLIGHTS:
-        for calls in (200, 600):
-            run = simulate(
-                RateLearner(), Bucket(refill, burst), calls=calls, flight=flight, latency=latency
-            )
+        for calls in (120, 200, 600):
+            runs = [
+                pace(refill, burst, calls=calls, flight=flight, latency=latency, seed=seed)[0]
+                for seed in range(1, 4)
+            ]
             best = ideal(refill, burst, latency, flight, calls)
-            where = (flight, calls, run.useful, run.seconds, best)
-            assert run.useful >= least_useful(refill, calls), where
-            assert run.seconds <= 1.15 * best + 1.4, where
+            where = (flight, calls, [(run.useful, run.seconds) for run in runs], best)
+            # Of 120 calls, but 20 come after a burst of 100: finding it empty costs up to eight.
+            least = 0.95 if calls > 120 else 0.935
+            assert fmean(run.useful for run in runs) >= least, where
+            assert max(run.seconds for run in runs) <= 1.15 * best + 3.0, where
 
 
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("refill", [5, 10, 20])
+def test_a_burst_of_twenty_and_twenty_seconds(refill: int, latency: float) -> None:
+    calls = 20 + 20 * refill
+    for flight in (*FLIGHTS, WIDE):
+        runs = [
+            pace(refill, 20, calls=calls, flight=flight, latency=latency, seed=seed)
+            for seed in range(1, 11)
+        ]
+        assert fmean(run.useful for run, _ in runs) >= 0.95
+        assert fmean(over for _, over in runs) <= 1.05
+
+
+@pytest.mark.parametrize("flight", FLIGHTS)
+@pytest.mark.parametrize("burst", [10, 20, 50])
+@pytest.mark.parametrize("refill", [0.5, 1.0, 1.5])
+def test_a_slower_refill(refill: float, burst: int, flight: int) -> None:
+    for calls, least in ((60, 0.88), (120, 0.92)):
+        runs = [
+            pace(refill, burst, calls=calls + burst, flight=flight, latency=latency, seed=seed)
+            for latency in LATENCIES
+            for seed in range(1, 4)
+        ]
+        assert fmean(run.useful for run, _ in runs) >= least
+        assert max(over for _, over in runs) <= 1.15
+
+
+@pytest.mark.parametrize("flight", FLIGHTS)
+@pytest.mark.parametrize("burst", [2, 5])
+@pytest.mark.parametrize("refill", [0.5, 1, 2, 10])
+def test_a_smaller_burst(refill: float, burst: int, flight: int) -> None:
+    runs = [
+        pace(refill, burst, calls=120, flight=flight, latency=latency, seed=seed)[0]
+        for latency in LATENCIES
+        for seed in range(1, 4)
+    ]
+    assert fmean(run.useful for run in runs) >= 0.87
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("burst", BURSTS)
 @pytest.mark.parametrize("refill", REFILLS[:4])
-def test_the_naive_policy_fails_the_same_bound(refill: int, burst: int) -> None:
-    run = simulate(Unpaced(), Bucket(refill, burst), calls=120 * refill, flight=8, latency=0.1)
-    assert run.useful < 0.9
-    paced = simulate(
-        RateLearner(), Bucket(refill, burst), calls=120 * refill, flight=8, latency=0.1
-    )
-    assert len(run.throttles) > 3 * len(paced.throttles)
+def test_the_naive_policy_fails_the_same_goals(refill: int, burst: int, latency: float) -> None:
+    calls = burst + 60 * refill
+    naive = simulate(Unpaced(), Bucket(refill, burst), calls=calls, flight=8, latency=latency)
+    assert naive.useful < 0.9
+    paced, _ = pace(refill, burst, calls=calls, flight=8, latency=latency)
+    assert len(naive.throttles) > 3 * len(paced.throttles)
 
 
 @pytest.mark.parametrize("flight", FLIGHTS)
@@ -303,6 +358,50 @@ def test_calls_that_take_long_and_bursts_left_idle() -> None:
     assert run.seconds <= 1.15 * (120.0 + 45.0)
 
 
+def test_a_pause_while_the_refill_is_searched_proves_nothing() -> None:
+    # The first throttle comes after half a second, the second one long after the pause.
+    for seed in range(1, 6):
+        run = simulate(
+            RateLearner(),
+            Bucket(20, 20),
+            calls=400,
+            flight=8,
+            latency=0.1,
+            seed=seed,
+            pauses=((0.9, 300.0),),
+        )
+        assert run.seconds - 299.1 <= 1.5 * ideal(20, 20, 0.1, 8, 400)
+
+
+def test_a_log_of_throttles_bounds_the_refill_between_them() -> None:
+    log = ThrottleLog()
+    log.throttle(10.0, fresh=True)
+    log.answer(9.9)  # was under way
+    for sent in (11.0, 11.5, 12.0, 12.5, 13.0):
+        log.answer(sent)
+    bounds = log.bounds(14.0, 0.0)
+    assert (bounds.low, bounds.high, bounds.broken) == (1.0, 1.5, False)
+    assert bounds.middle == 1.25
+    assert bounds.doubt == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("answers", "under_way", "broken"),
+    [(5, 0, False), (0, 0, True), (50, 0, True), (50, 200, False)],
+)
+def test_throttles_that_no_one_refill_explains(
+    answers: int, under_way: int, *, broken: bool
+) -> None:
+    log = ThrottleLog()
+    log.throttle(0.0, fresh=True)
+    for step in range(20):  # two a second
+        log.answer(0.5 + step / 2.0)
+    log.throttle(10.5, fresh=True)
+    for step in range(answers):
+        log.answer(10.6 + step / 100.0)
+    assert log.bounds(13.0, under_way).broken is broken
+
+
 @pytest.mark.parametrize("begin", [-5.0, 0.0, 1e6])
 def test_the_first_call_goes_at_once_wherever_the_clock_stands(begin: float) -> None:
     assert RateLearner().reserve(begin) == 0.0
@@ -335,6 +434,33 @@ def test_a_later_run_starts_from_what_was_learned(refill: int) -> None:
     run = simulate(again, Bucket(refill, 20), calls=60 * refill, flight=8, latency=0.05)
     assert run.useful >= 0.94
     assert run.seconds <= 1.15 * ideal(refill, 20, 0.05, 8, 60 * refill)
+
+
+def test_what_was_learned_saves_the_ramp() -> None:
+    seconds = [
+        simulate(RateLearner(start=start), Bucket(100, 50), calls=1500, flight=22, latency=0.2)
+        for start in (None, 100.0)
+    ]
+    assert seconds[1].seconds < seconds[0].seconds - 1.0
+
+
+@pytest.mark.parametrize(("refill", "learned"), [(2, 100.0), (10, 1.0), (20, 2.0), (100, 5.0)])
+@pytest.mark.parametrize("latency", LATENCIES)
+def test_what_was_learned_wrongly_does_no_harm(refill: int, learned: float, latency: float) -> None:
+    calls = 20 + 60 * refill
+    learner = RateLearner(start=learned)
+    run = simulate(learner, Bucket(refill, 20), calls=calls, flight=8, latency=latency)
+    assert run.useful >= 0.92
+    assert run.seconds <= 1.15 * ideal(refill, 20, latency, 8, calls)
+
+
+def test_calls_that_never_end_do_not_hold_up_the_others_for_good() -> None:
+    learner, now, sent = RateLearner(), 0.0, 0
+    while now < 30.0:
+        wait = learner.reserve(now)
+        sent += not wait
+        now += wait
+    assert 8 < sent < 50
 
 
 def test_one_cut_for_all_throttles_of_a_round_trip() -> None:

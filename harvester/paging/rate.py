@@ -1,4 +1,3 @@
-# ruff: noqa: PLR2004 (what the figures are for stands beside them)
 """The rate a service grants, learned from which calls it answers and which it throttles."""
 
 from __future__ import annotations
@@ -7,6 +6,8 @@ import math
 from collections import deque
 
 from harvester.paging.noise import NoiseTest
+from harvester.paging.ramp import Ramp
+from harvester.paging.throttles import Bounds, ThrottleLog
 
 
 class RateLearner:
@@ -14,170 +15,184 @@ class RateLearner:
 
     Pure: times are seconds of any monotonic clock. Figures: tests/test_rate.py's simulation.
 
-    - Ramp: the window of calls in flight grows with the answers, until the first throttle: the
-      bucket is empty. What was in flight then tells the rate roughly; from there it climbs.
-    - Between two throttles the bucket goes from empty to empty, so the answers in between are
-      the refill, give or take one, whatever the burst. These bounds, from the latest throttle
-      back to where they contradict each other, give the rate: one cut a round trip, then
-      probing: 2 % a second at most, faster after a long calm.
-    - Throttles with no answer in between halve the rate, down to a probe every six seconds.
-    - Bounds that contradict each other again and again are not a bucket's, and no bucket is
-      empty before its tenth call: such throttles are passed over (see `NoiseTest`).
+    - Ramp: the calls under way are bounded, not their rate (see `Ramp`), up to the first
+      throttle: the bucket is empty.
+    - Landing: a round trip without calls. What became of those under way gives a first guess.
+    - Search: an empty bucket answers no more than its refill. So the answers since then prove a
+      refill, and the rate is a good deal more than that, until the next throttle.
+    - Hold: the throttles bound the refill (see `ThrottleLog`). The rate is a little below their
+      middle and grows: the less, the surer it is; fast after a long calm.
+    - A throttle with no answer before it lowers the rate, down to a probe every six seconds.
+      After three in a row, the first answer means that a storm is over: all begins anew.
+    - Throttles that no bucket explains are passed over (see `NoiseTest`).
 
     `max_rate` (calls a second) is never exceeded; `start`, the rate that an earlier run learned,
-    is taken at the first throttle.
+    is the first guess unless what became of the calls under way contradicts it.
     """
 
-    _START, _FLOOR, _PROBE = 10.0, 1.9, 1.0 / 6.0  # calls/s: at first; once answered; in a storm
-    _CLIMB, _CLIMB_PER_CALL = 1.2, 0.1  # growth a second while searching; and for each call
-    _BURST = 10  # of the smallest bucket
+    _GUESS = 5.4  # calls/s, divided by the calls lost and the cube root of the round trip
+    _CAREFUL = 0.8  # the share that is taken of what the calls under way show
+    _BOLD, _BOLD_TOGETHER = 2.3, 1.5  # times what is proven; the same for several under way
+    _MARGIN, _DOUBT_MARGIN = 0.03, 0.4  # below the middle: at least; as a share of the doubt
+    _DOUBT = 0.25  # above which the search goes on
+    _GROWTH, _LEAST_DOUBT = 1.0 / 60.0, 0.05  # of the rate for each call, as a share of the doubt
+    _MOST_GROWTH = 0.05  # a second
+    _CALM, _CALM_CALLS = 8.0, 100.0  # seconds and calls, from which on ...
+    _DOUBLING, _FASTEST = 2.5, 0.5  # ... growth doubles in such a time, up to this a second
+    _STORM, _PROBE = 3, 1.0 / 6.0  # throttles in a row; calls/s at least
+    _TRIAL = 10.0  # calls/s at least, to see whether throttles are noise
 
     def __init__(self, *, max_rate: float | None = None, start: float | None = None) -> None:
         self._gap = 1.0 / max_rate if max_rate else 0.0
-        self._start, self._rate, self._ramping = start, self._START, True
+        self._start, self._rate = start, math.inf
+        self._ramp: Ramp | None = Ramp(start)
+        self._landing = self._searching = False
+        self._log, self._noise = ThrottleLog(), NoiseTest()
         self._next = self._granted = self._cut = -math.inf
+        self._empty = self._since = -math.inf  # when the bucket was; the same without the pauses
         self._sends: deque[float] = deque(maxlen=9)
-        self._round_trip = self._calm = 0.0
-        self._search = self._CLIMB  # a bound on the growth a second for each call/s; 0: settled
-        self._sent = self._answered = self._since_cut = 0
-        self._marks: deque[tuple[float, int]] = deque(maxlen=12)  # throttles: sent, answered then
-        self._flight: tuple[float, int, int] | None = None  # pace, answers, throttles
-        self._noise, self._full = NoiseTest(), math.inf  # until when no bucket can be empty
+        self._round_trip = self._busy = 0.0
+        self._passed = self._lost = self._row = 0  # since then; at the landing; throttles in a row
+        self._doubt = 1.0
 
     @property
     def learned(self) -> float | None:
         """The rate in calls a second, for a later run's `start`; None before any throttle."""
-        return None if self._ramping else self._rate
+        return None if self._ramp else self._rate
 
     @property
     def width(self) -> float:
         """How many calls the rate lets be in flight at a time; infinite while it is unknown."""
-        return math.inf if self._ramping else self._rate * self._round_trip
+        return math.inf if self._ramp else self._rate * self._round_trip
 
     def wait(self, now: float) -> float:
         """Return for how long (0.5 s at most) not to ask for a slot, 0.0 if one is free."""
-        return min(max(self._next - now, 0.0), 0.5)
+        if self._landing and now >= self._next:
+            self._land()
+        wait = min(max(self._next - now, 0.0), 0.5)
+        return wait or (self._ramp.wait(now, self._round_trip) if self._ramp else 0.0)
 
     def reserve(self, now: float) -> float:
         """Return 0.0 if a call may go now, or for how long (0.5 s at most) not to ask again."""
-        if now < self._next:
-            return min(self._next - now, 0.5)
-        if not self._ramping:  # time in which nobody wanted to call proves nothing
-            step = min(now - self._granted, 2.0 / self._rate)
-            self._calm += step
-            self._rate = min(self._rate * math.exp(self._growth() * step), 1e6)
+        wait = self.wait(now)
+        if wait:
+            return wait
+        if self._ramp:
+            self._ramp.sent(now)
+        else:
+            self._grow(now)
         self._granted = now
         self._sends.append(now)
-        self._sent += 1
-        if self._sent == self._BURST:
-            self._full = now
         spacing = 1.0 / self._rate  # a late call may be caught up with, though not past the cap
         self._next = max(max(self._next, now - spacing) + spacing, now + self._gap)
         return 0.0
 
     def succeeded(self, now: float, sent: float) -> None:
         """Note that a call sent at `sent` was answered, with whatever but a throttle."""
-        self._answered += 1
-        self._since_cut += 1
-        for i, (mark, answered) in enumerate(self._marks):
-            if mark >= sent:  # sent before that throttle, answered after
-                self._marks[i] = (mark, answered + 1)
+        self._log.answer(sent)
+        self._passed += sent > self._empty
         self._round_trip += (now - sent - self._round_trip) * (0.2 if self._round_trip else 1.0)
-        if self._ramping:
-            window = 1.5 + min(self._answered, 15) / 5.0 + max(self._answered - 15, 0) / 40.0
-            self._rate = max(self._rate, window / max(self._round_trip, 1e-3))
+        if self._ramp:
+            self._ramp.ended(answered=True)
+        if sent < self._cut:
+            return
         if self._noise.passing:
-            if sent >= self._cut:
-                self._pass_over(now, throttle=False)
-        elif not self._ramping and sent >= self._cut:
-            self._flight = None
+            self._pass_over(now, throttle=False)
+        elif not self._ramp:
             self._noise.agree()
-            if self._rate < 0.5:  # a storm is over
-                self._rate, self._search, self._next = 1.0, self._CLIMB, now
-                self._marks.clear()
-        elif self._flight and sent > self._marks[-1][0]:
-            self._land(answers=1)
+            if self._row >= self._STORM:
+                self._log.forget()
+                self._ramp, self._rate, self._next = Ramp(), math.inf, now
+            elif self._searching:
+                proven = (self._passed - 1) / max(sent - self._since, 1e-3)
+                bold = self._BOLD if self.width < 1.0 else self._BOLD_TOGETHER
+                self._rate = max(self._rate, bold * proven)
+            self._row = 0
 
     def throttled(self, now: float, sent: float) -> None:
         """Note that a call sent at `sent` was throttled."""
-        known, fresh = bool(self._marks), sent >= self._cut
-        low, high, broken = self._bounds(sent)
-        if not known or sent > self._marks[-1][0]:
-            if known and not fresh:
-                self._marks.pop()
-            self._marks.append((sent, self._answered))
+        fresh = sent >= self._cut
+        bounds = self._log.bounds(sent, self.width)
+        self._log.throttle(sent, fresh=fresh)
+        if self._ramp:
+            self._ramp.ended(answered=False)
         if not fresh:
-            self._land(throttles=1)
-            return
-        if self._noise.passing:
+            self._lost += 1
+        elif self._noise.passing:
             self._pass_over(now, throttle=True)
-        elif sent < self._full:
-            self._noise.start()
-            self._next = now + 1.0 / self._rate
-        elif not known:
-            pace = self._pace(now)
-            self._cut_to(now, pace)
-            self._flight, self._search, self._ramping = (pace, 0, 0), self._CLIMB, False
-            self._land(throttles=1)
-        elif (
-            self._since_cut
-            and self._calm > 0.8 * (now - self._cut)
-            and self._noise.suspect(self._rate, contradiction=broken)
+        elif self._ramp:
+            self._leave_ramp(now, sent, early=self._ramp.is_early(sent))
+        elif not self._passed:
+            self._row += 1
+            less = 0.6 if self._row < self._STORM else 0.4
+            self._cut_to(max(less * self._rate, self._PROBE), now, sent)
+        elif self._busy > 0.8 * (now - self._cut) and self._noise.suspect(
+            self._rate, contradiction=bounds.broken
         ):
-            self._rate, self._next = 3.0 * self._rate, now
+            self._rate, self._next = max(3.0 * self._rate, self._TRIAL), now
         else:
-            wide = high > 1.5 * low
-            estimate = (low + high) / 2.0 * (0.9 if wide else 0.96) if high < math.inf else 0.0
-            floor = self._FLOOR if self._since_cut > 2 else self._PROBE
-            deepest = self._rate * (0.25 if self._search else 0.5)
-            self._cut_to(now, max(deepest, min(0.9 * self._rate, estimate), floor))
-            self._search = self._CLIMB_PER_CALL if wide else 0.0
+            self._hold(bounds, now, sent)
+
+    def _leave_ramp(self, now: float, sent: float, *, early: bool) -> None:
+        self._round_trip = self._round_trip or max(now - sent, 0.01)
+        if early:
+            self._noise.start()
+            self._next = now + self._round_trip / 4.0
+            return
+        self._cut_to(self._PROBE, now, sent)
+        self._landing, self._next, self._lost = True, now + self._round_trip, 1
+        self._row = -self._STORM  # a guess may be wrong a few times
+
+    def _land(self) -> None:
+        """Set the rate by what became of the calls under way at the first throttle."""
+        self._landing = False
+        took = max(self._granted - self._empty, 0.5 * self._round_trip, 1e-3)
+        guess = self._GUESS / (min(self._lost, 4) + 1) / max(self._round_trip, 1e-3) ** (1.0 / 3.0)
+        if self._start and self._start * took <= self._passed + 1:
+            guess = self._start
+        self._rate = max(guess, self._CAREFUL * (self._passed - 0.5) / took)
+        self._next = max(self._next, self._cut + 1.0 / self._rate)
+
+    def _hold(self, bounds: Bounds, now: float, sent: float) -> None:
+        deepest = max((0.25 if self._searching else 0.5) * self._rate, self._PROBE)
+        margin = max(self._MARGIN, self._DOUBT_MARGIN * bounds.doubt)
+        self._cut_to(max(deepest, (1.0 - margin) * bounds.middle), now, sent)
+        self._doubt = bounds.doubt
+        self._searching = bounds.doubt > self._DOUBT
+
+    def _cut_to(self, rate: float, now: float, sent: float) -> None:
+        """Call at `rate`, as the bucket was empty for a call sent at `sent`."""
+        self._ramp, self._landing, self._searching = None, False, True
+        self._cut, self._rate = now, rate
+        self._next = now + max(1.0 / rate, self._round_trip / 2.0)
+        self._empty = self._since = sent
+        self._passed, self._busy = 0, 0.0
+
+    def _grow(self, now: float) -> None:
+        """Grow with the time since the last call, without the part in which nobody wanted to."""
+        took, spacing = now - self._granted, 1.0 / self._rate
+        self._since += max(took - 2.0 * max(spacing, self._round_trip), 0.0)
+        used = min(took, 2.0 * spacing)
+        self._busy += used
+        if self._searching or self._noise.passing:
+            return
+        doubt = max(self._doubt, self._LEAST_DOUBT)
+        growth = min(self._GROWTH * doubt * self._rate, self._MOST_GROWTH)
+        calm = max(self._busy - max(self._CALM, self._CALM_CALLS * spacing), 0.0)
+        growth = min(growth * 2.0 ** min(calm / self._DOUBLING, 30.0), self._FASTEST)
+        self._rate = min(self._rate * math.exp(growth * used), 1e6)
 
     def _pace(self, now: float) -> float:
         pace = max(len(self._sends) - 1, 1) / max(now - self._sends[0], 1e-3)
         return min(self._rate, pace)
 
-    def _cut_to(self, now: float, rate: float) -> None:
-        self._cut, self._rate, self._next = now, rate, now + 1.0 / rate
-        self._flight, self._calm, self._since_cut = None, 0.0, 0
-
-    def _land(self, *, answers: int = 0, throttles: int = 0) -> None:
-        """Note what became of a call in flight at the first throttle, and set the rate by it."""
-        if not self._flight:
-            return
-        pace, ok, bad = self._flight[0], self._flight[1] + answers, self._flight[2] + throttles
-        self._flight = (pace, ok, bad)
-        self._rate = self._start or max(0.5 * pace * (ok + 0.25) / (ok + bad + 1), self._FLOOR)
-        self._next = self._cut + max(1.0 / self._rate, self._round_trip)
-
-    def _growth(self) -> float:
-        if self._noise.passing:
-            return 0.0
-        if self._search:
-            return min(self._CLIMB, self._search * self._rate)
-        calm = min(max(self._calm - max(8.0, 60.0 / self._rate), 0.0), 36.0)
-        return min(0.5, min(0.02, 0.002 * self._rate) * math.exp2(calm / 4.0))
-
-    def _bounds(self, sent: float) -> tuple[float, float, bool]:
-        """Return what the refill is between, and whether earlier throttles contradict that."""
-        low, high = 0.0, math.inf
-        for i in range(len(self._marks) - 1, -1, -1):
-            took, passed = sent - self._marks[i][0], self._answered - self._marks[i][1]
-            if took <= 0.0:
-                continue
-            if (passed - 1) / took > high or (passed + 1) / took < low:
-                self._marks = deque(list(self._marks)[i + 1 :], self._marks.maxlen)
-                fewer = (passed + 1 + self.width) / took < low  # even with those under way
-                return low, high, fewer or (passed - 1) / took > high
-            low, high = max(low, (passed - 1) / took), min(high, (passed + 1) / took)
-        return low, high, False
-
     def _pass_over(self, now: float, *, throttle: bool) -> None:
         """Grow with an outcome amid noise, unless a bucket shows."""
-        if not self._ramping:
+        if not self._ramp:
             self._rate = min(self._rate * self._noise.growth(), 1e6)
-        if not self._noise.excess(now, self._answered, self._rate, throttle=throttle):
-            return
-        rate = self._noise.give_way(now, self._answered, self._pace(now))
-        self._ramping, self._search = False, self._CLIMB
-        self._cut_to(now, max(rate, self._PROBE))
+        if self._noise.excess(now, self._log.answered, self._rate, throttle=throttle):
+            rate = self._noise.give_way(now, self._log.answered, self._pace(now))
+            if self._ramp and not self._noise.passing:
+                self._leave_ramp(now, now, early=False)
+            else:
+                self._cut_to(max(rate, self._PROBE), now, now)

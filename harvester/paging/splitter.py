@@ -12,8 +12,12 @@ from harvester.model import Facets, Query, Target
 KNOWN_SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNTRIAGED")
 """The severities that the service documents. It may use others: a cut by these is checked."""
 
-QUERIES_AT_ONCE = 16
-"""How many queries of one target are under way at a time; its pacer bounds their rate."""
+QUERIES_AT_ONCE = 32
+"""How many queries of one target are under way at a time; its pacer bounds their rate.
+
+100 calls a second take twenty at a round trip of 200 ms, and the last queries of many are to
+run side by side as well: those that have to wait for a place end alone.
+"""
 
 _LONG_CHAIN = 20
 """Calls from which on a chain may be cut: below, a cut saves too little to be worth a call."""
