@@ -41,11 +41,11 @@ class Measure:
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a contestant: none of the user's own AWS settings or proxies, and `more`."""
+    """The variables of a contestant: `more`, and no AWS settings, proxies or CA bundles."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("AWS_") and not name.lower().endswith("_proxy")
+        if not name.startswith("AWS_") and not name.lower().endswith(("_proxy", "_ca_bundle"))
     }
     files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     return {**kept, **files, "PYTHONPATH": str(ROOT), **more}

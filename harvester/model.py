@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -70,42 +71,42 @@ class Query:
         return f"{self.name}={self.value}" if self.name else "all findings"
 
 
-_ABSENT = msgspec.Raw(b"")
+# None of these can refer to itself, so the collector of cycles need not look at them.
 
 
-class Score(msgspec.Struct):
+class Score(msgspec.Struct, gc=False):
     """A score of a finding. A number that is none, or beyond a double, does not pass for one."""
 
     score: float | None = None
     baseScore: float | None = None  # noqa: N815  # the API's names, here and below
 
 
-class ScoreDetails(msgspec.Struct):
+class ScoreDetails(msgspec.Struct, gc=False):
     """A finding's `inspectorScoreDetails`."""
 
     adjustedCvss: Score | None = None  # noqa: N815
 
 
-class Details(msgspec.Struct):
+class Details(msgspec.Struct, gc=False):
     """What a sweep looks at in a finding's `packageVulnerabilityDetails`: see `Facets`."""
 
     vulnerabilityId: Any = None  # noqa: N815
-    vendorCreatedAt: msgspec.Raw = _ABSENT  # noqa: N815
-    vendorUpdatedAt: msgspec.Raw = _ABSENT  # noqa: N815
+    vendorCreatedAt: float | None = None  # noqa: N815
+    vendorUpdatedAt: float | None = None  # noqa: N815
     cvss: list[Score] | None = None
 
 
-class Facets(msgspec.Struct):
+class Facets(msgspec.Struct, gc=False):
     """What a sweep looks at in a finding: what the API's filters go by, and its timestamps.
 
-    The timestamps are JSON as the service wrote it, empty for none.
+    The timestamps are seconds since 1970, known for a page that was copied from its body.
     """
 
     severity: Any = None
     imagePipelineArn: Any = None  # noqa: N815
     imageBuildVersionArn: Any = None  # noqa: N815
-    firstObservedAt: msgspec.Raw = _ABSENT  # noqa: N815
-    updatedAt: msgspec.Raw = _ABSENT  # noqa: N815
+    firstObservedAt: float | None = None  # noqa: N815
+    updatedAt: float | None = None  # noqa: N815
     inspectorScore: float | None = None  # noqa: N815
     inspectorScoreDetails: ScoreDetails | None = None  # noqa: N815
     packageVulnerabilityDetails: Details | None = None  # noqa: N815
@@ -118,7 +119,7 @@ class Facets(msgspec.Struct):
         return details.vulnerabilityId if details is not None else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
     """One answer: its findings and the next token, None where the chain ends.
 
@@ -134,7 +135,7 @@ class Page:
         """The findings as lines, each with its newline."""
         return self.text.splitlines(keepends=True)
 
-    @property
+    @cached_property
     def severities(self) -> Counter[str]:
         """How many of the findings have each severity, "" for those without one."""
         return Counter([str(one.severity or "") for one in self.facets])

@@ -142,6 +142,29 @@ def test_the_road_to_compare_with_is_the_other_one() -> None:
         b'{"findings":[{"a":"' + "\U0001f525".encode() * 9000 + b'"}],"nextToken":"\xc3\xa9"}',
         b'{"findings":[{"a":1}],"findings":[{"updatedAt":5},{}],"nextToken":"A","nextToken":null}',
         b'\xef\xbb\xbf{"findings":[{"a":1}]}',
+        # Cut in a place where no finding ends, or not in one where it does.
+        b'{"findings":[{"a":[{"a":1},{"a":2}]},{"a":3}]}',
+        b'{"findings":[{"a":[[{"a":1},{"a":2}]]},{"b":3}]}',
+        b'{"findings":[{"a":1},{"b":2},{"a":3}]}',
+        b'{"findings":[{"a":1},{"a":2}, {"a":3}]}',
+        b'{"findings": [{"a":1},{"a":2}, {"a":3}]}',
+        rb'{"findings":[{"a":"},{\"a\":1"},{"a":"}]"}],"nextToken":"}]"}',
+        b'{"findings":[{"a":1},{"a":2}],"nextToken":"},{"}',
+        b'{"nextToken":"[","findings":[{"a":1}],"requestId":"]"}',
+        b'{"findings":[],"nextToken":"[{"a":1}]"}',
+        b'{"findings":[{"a":1}]]}',
+        b'{"findings":[{"a":1}}]}',
+        b'{"findings":[{"a":1}],"findings":[]}',
+        b'{"findings":[{"a":1}],"findings":"x"}',
+        rb'{"findings":[{"a":1}],"f\u0069ndings":[]}',
+        b'{"findings":"x","findings":[{"a":1}]}',
+        b'{"findings":[{"a":1},{"a":2}],"nextToken":5}',
+        b'{"findings":[{"a":1},{"a":2}],"nextToken":"A"} ',
+        b'{"findings":[{"a":1},{"a":2}],"nextToken":"A"}{}',
+        b'{"findings":[{"a":1},],"nextToken":"A"}',
+        b'{"findings":[{"a":1}],"nextToken":""}',
+        b'{"findings":[{"a":1},null],"nextToken":"A"}',
+        b'{"findings":[{"a":1},{"a":2}],"other":[{"a":3},{"a":4}]}',
         b'{"findings":[{"a":' + b'{"updatedAt":[' * 300 + b"5" + b"]}" * 300 + b"}]}",
     ],
     ids=lambda body: repr(body[:60]),
@@ -260,7 +283,8 @@ def test_what_it_does_not_allow_is_the_same_or_refused_by_both(body: bytes) -> N
     _check(body)
 
 
-_BODIES = [_body([one], spaced=spaced) for one in _REAL[:20] for spaced in (True, False)]
+_BODIES = [_body([one], spaced=spaced) for one in _REAL[:12] for spaced in (True, False)]
+_BODIES += [_body(_REAL[at : at + 3], spaced=spaced) for at in (20, 30) for spaced in (True, False)]
 _PIECES = [
     b'"',
     b"\\",
@@ -307,12 +331,13 @@ def test_any_digits_of_a_timestamp_are_the_same(moments: list[tuple[int, str]]) 
 
 @st.composite
 def _spoiled(draw: st.DrawFn) -> bytes:
-    """A real body with some bytes changed, taken out or put in; half of them at timestamps."""
+    """A real body with some bytes changed, taken out or put in; half of them at timestamps or ends."""
     body = draw(st.sampled_from(_BODIES))
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.integers(0, len(body)))
         if draw(st.booleans()):
-            place = max(0, body.find(b'edAt"', place) + draw(st.integers(-10, 12)))
+            near = draw(st.sampled_from([b'edAt"', b'},{"', b'}, {"', b"}]"]))
+            place = max(0, body.find(near, place) + draw(st.integers(-10, 12)))
         body = body[:place] + draw(_pieces) + body[place + draw(st.integers(0, 2)) :]
     return body
 

@@ -12,8 +12,9 @@ import json
 import math
 import re
 from codecs import getincrementaldecoder
-from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -35,25 +36,26 @@ _PACKAGE_TIMESTAMPS = ("vendorCreatedAt", "vendorUpdatedAt")
 
 
 class _Envelope(msgspec.Struct):
-    findings: list[msgspec.Raw]
+    findings: list[None]
     nextToken: str | None = None  # noqa: N815  # the API's name
 
 
-class _Looked(msgspec.Struct):
-    findings: list[Facets]
-
-
-_cut_up = msgspec.json.Decoder(_Envelope).decode
+# Before the findings come only texts, if anything: so this bracket is where they begin. The
+# group is the name with which the first of them begins, and most likely all.
+_HEAD = re.compile(rb'\{(?:"[A-Za-z]+": ?"[^"\\]*", ?)*"findings": ?\[(?=\{("[^"\\]+":))')
+_read_envelope = msgspec.json.Decoder(_Envelope).decode
+_look_at = msgspec.json.Decoder(Facets).decode_lines
 _as_moments = msgspec.json.Decoder(list[datetime], strict=False).decode
 _as_json = msgspec.json.Encoder().encode
-_look_at = msgspec.json.Decoder(_Looked).decode
-# The names of all four timestamps end in this, and nothing but a name or a text can; the group
-# is empty where no number follows at once.
-_TIMESTAMP = re.compile(rb'edAt"(?:: ?)?([0-9.]*)')
+# The names of all four timestamps end in this, and nothing but a name or a text can. The group
+# is None where a number in digits, whole, does not follow at once.
+_TIMESTAMP = re.compile(rb'At"(?:: ?([0-9.]+)(?=[,}]))?')
+_ITEM = len(b'"2026-01-02T03:04:05.678Z",')
+_of_finding = attrgetter("firstObservedAt", "updatedAt", "packageVulnerabilityDetails")
+_of_details = attrgetter("vendorCreatedAt", "vendorUpdatedAt")
 # Letters need no escape; a name written with one would be a timestamp that is not found above.
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _CHUNK = 8192
-_AT_ONCE = 25
 
 
 def decode_page(body: bytes, *, account: str, region: str) -> Page:
@@ -101,61 +103,79 @@ def decode_line(line: bytes) -> Finding:
 
 def _copied(body: bytes) -> Page | None:
     """Return the page of a body that has nothing unusual, copied as far as possible."""
-    try:
-        envelope, looked = _cut_up(body), _look_at(body).findings
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    if b"\n" in body or b"\r" in body or _ESCAPED_LETTER.search(body):
         return None
-    if b"\n" in body or b"\r" in body or envelope.nextToken == "" or _ESCAPED_LETTER.search(body):
-        return None
-    text: list[bytes] = []
     try:
         _check_utf_8(body)
-        # Some at a time: so little stays in the processor's cache from one step to the next.
-        for start in range(0, len(looked), _AT_ONCE):
-            some = slice(start, start + _AT_ONCE)
-            text += _with_timestamps(envelope.findings[some], looked[some])
-    except ValueError:
+        lines, token = _cut(body)
+        facets = _look_at(lines)
+        return Page(_with_timestamps(lines, facets), facets, token)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
         return None
-    return Page(b"".join(text), looked, envelope.nextToken)
 
 
-def _with_timestamps(findings: Sequence[msgspec.Raw], looked: Sequence[Facets]) -> list[bytes]:
-    """Return the parts of some findings' lines, the timestamps in their new form.
+def _cut(body: bytes) -> tuple[memoryview, str | None]:
+    """Return what are the findings' lines, if each of them is an object; and the next token.
+
+    Commas are made newlines wherever findings seem to meet. Should that be elsewhere, what is
+    left is no object; and if every line is one, then these are the items of the list.
 
     Raises:
-        ValueError: not all timestamps can be found or rewritten.
+        ValueError, MsgspecError: there are no findings, or it is an unusual answer.
     """
-    parts = _TIMESTAMP.split(b"\n".join([*findings, b""]))
-    # Those in the text must be those that were looked at: none deeper down, none twice, none
-    # that is written in another way. All that were looked at are in the text, since no name is
-    # escaped; so where there are as many, and they are the same, there are no others.
-    if sorted(parts[1::2]) != sorted(_timestamps_in(looked)):
+    head = _HEAD.match(body)
+    end = body.rfind(b"}]") + 1
+    if head is None:
+        raise ValueError("no list of findings")
+    tail = body[end:]
+    token = _read_envelope(head[0] + tail).nextToken
+    if token == "" or b'"findings"' in tail:
+        raise ValueError("an unusual answer")
+    comma = b", " if head[0].endswith(b" [") else b","
+    text = body.replace(b"}%b{%b" % (comma, head[1]), b"}\n{" + head[1])
+    return memoryview(text)[head.end() : len(text) - len(tail)], token
+
+
+def _with_timestamps(lines: memoryview, looked: list[Facets]) -> bytes:
+    """Return lines, a newline after each, the timestamps in their new form.
+
+    Raises:
+        TypeError, ValueError: not all timestamps can be found or rewritten.
+    """
+    parts: list[bytes] = _TIMESTAMP.split(lines)
+    digits = parts[1::2]
+    # Those in the text must be those that were looked at: none deeper down, none twice. All that
+    # were looked at are in the text, since no name is escaped; so where there are as many, there
+    # are no others.
+    if len(digits) != _timestamps_in(looked):
         raise ValueError("other timestamps than were looked at")
-    parts[1::2] = _rewritten(parts[1::2])
-    return parts
+    parts[1::2] = _rewritten(digits)
+    parts.append(b"\n")
+    return b"".join(parts)
 
 
-def _timestamps_in(looked: Sequence[Facets]) -> list[bytes]:
-    found = [raw for one in looked for raw in (one.firstObservedAt, one.updatedAt)]
-    details = [one.packageVulnerabilityDetails for one in looked]
-    found += [raw for one in details if one for raw in (one.vendorCreatedAt, one.vendorUpdatedAt)]
-    return [bytes(raw) for raw in found if raw]
+def _timestamps_in(looked: list[Facets]) -> int:
+    found = list(chain.from_iterable(map(_of_finding, looked)))
+    details = [one for one in found[2::3] if one is not None]
+    found += chain.from_iterable(map(_of_details, details))
+    return len(found) - found.count(None) - len(details)
 
 
 def _rewritten(digits: list[bytes]) -> list[bytes]:
-    """Return what stands for timestamps in digits; a ValueError where one has no other form."""
+    """Return what stands for timestamps in digits.
+
+    Raises:
+        TypeError, ValueError: one is None, or has no other form.
+    """
     if not digits:
         return []
-    # msgspec reads and writes them in half of the time (bench/micro.py), but to the microsecond.
-    moments = _as_json(_as_moments(b"[%b]" % b",".join(digits)))[1:-1].split(b",")
-    return [
-        b'edAt":' + moment[:24] + b'Z"'
-        if moment[24:] == b'000Z"'
-        else b'edAt":' + moment[:20] + b'.000Z"'
-        if moment[20:] == b'Z"'
-        else b'edAt":' + iso_json(each)
-        for each, moment in zip(digits, moments, strict=True)
-    ]
+    # msgspec reads and writes them in half of the time (bench/micro.py), but to the microsecond,
+    # and whole seconds without a fraction.
+    moments = _as_json(_as_moments(b"[%b]" % b",".join(digits)))
+    moments = moments.replace(b'000Z"', b'z"').replace(b'Z"', b'.000Z"').replace(b'z"', b'Z"')
+    if len(moments) != len(digits) * _ITEM + 1:
+        moments = b"[%b]" % b",".join(map(iso_json, digits))  # finer than milliseconds
+    return (b"," + moments[1:-1]).replace(b',"', b'\nAt":"').split(b"\n")[1:]
 
 
 def _check_utf_8(body: bytes) -> None:
