@@ -10,8 +10,8 @@ BENCH ?= all
 demo: $(READY)  ## run the main job on the embedded simulator
 	$(BIN)/harvester demo
 
-test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest
+test: $(READY)  ## run the tests, on all cores
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(READY)  ## lint and types
 	$(BIN)/ruff check .
