@@ -73,6 +73,7 @@ class Run:
         self._started = datetime.now(UTC)
         self._scope = anyio.CancelScope()
         self._journey: Journey | None = None
+        self._output: Sink | None = None
         self._status: SweepStatus = "interrupted"
         self._reason: HarvesterError | str | None = None
         self._finished: datetime | None = None
@@ -85,6 +86,8 @@ class Run:
         self._reason = self._reason or reason
         if self._journey is not None and grace:
             self._journey.finish_within(grace)
+        if self._output is not None and grace:
+            self._output.finish_within(grace)
         self._scope.cancel()
 
     async def perform(self) -> Summary:
@@ -134,7 +137,7 @@ class Run:
                 self._sink or sink_for(self._settings, fresh=self._fresh) as sink,
                 open_journey(self._settings, self.tally, self._clock, self._memory) as journey,
             ):
-                self._journey = journey
+                self._journey, self._output = journey, sink
                 quarantine.clear()
                 await journey.sweep(sink, quarantine)
                 if self.tally.pages or not self.tally.problems:

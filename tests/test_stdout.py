@@ -153,6 +153,30 @@ async def test_who_waits_for_a_reader_can_be_cancelled(pipe: Pipe) -> None:
     assert os.read(pipe.reader, 1 << 20).endswith(b'{"after":1}\n')
 
 
+async def test_a_page_that_is_being_written_is_finished_after_a_stop(pipe: Pipe) -> None:
+    sink = StdoutSink(pipe.writer)
+    pages = [_page(number, size=600) for number in range(2)]
+    written = []
+
+    async def write(page: Page) -> None:
+        await sink.write(_QUERY, page)
+        written.append(page.text)
+
+    async with anyio.create_task_group() as outer:
+        outer.start_soon(write, pages[0])
+        await anyio.wait_all_tasks_blocked()  # the pipe is full
+        sink.finish_within(5.0)
+        outer.cancel_scope.cancel()
+        outer.start_soon(write, pages[1])  # its call was under way, and so it comes now
+        with anyio.fail_after(5, shield=True):
+            await anyio.wait_all_tasks_blocked()
+            content = b""
+            while len(content) < sum(len(page.text) for page in pages):
+                await anyio.wait_readable(pipe.reader)
+                content += os.read(pipe.reader, 65_536)
+    assert content == b"".join(written) == pages[0].text + pages[1].text
+
+
 async def test_a_blocked_reader_holds_up_nothing_else(pipe: Pipe) -> None:
     sink, ticks = StdoutSink(pipe.writer), 0
     async with anyio.create_task_group() as group:

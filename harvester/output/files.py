@@ -142,6 +142,9 @@ class FileSink:
         await in_thread(partial(self._publish, complete))
         self._published = True
 
+    def finish_within(self, seconds: float) -> None:
+        """Nothing to do: no page has to wait, and the last commit is not to be cancelled."""
+
     @property
     def _file(self) -> int:
         if self._spool is None:

@@ -61,6 +61,10 @@ class Sink(Protocol):
         """Make everything appear; `complete` are the targets that were read whole."""
         ...
 
+    def finish_within(self, seconds: float) -> None:
+        """Let pages be taken to their end for so long, although the run is about to be stopped."""
+        ...
+
 
 class StreamSink(ABC):
     """The base of destinations that pass pages on at once, and cannot withdraw them.
@@ -129,6 +133,9 @@ class StreamSink(ABC):
 
     async def publish(self, complete: Collection[Target]) -> None:  # noqa: B027  # likewise
         """Nothing to do: everything was passed on when it came."""
+
+    def finish_within(self, seconds: float) -> None:  # noqa: B027  # likewise
+        """Nothing to do: what a caller has not taken yet is not wanted any more."""
 
 
 def _take(bag: Counter[int], item: int) -> bool:

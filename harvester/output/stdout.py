@@ -16,6 +16,8 @@ from harvester.output.sink import StreamSink
 # A pipe that is ready takes at least this much without blocking (PIPE_BUF on Linux).
 _CHUNK = 4096
 
+_LAST_SECONDS = 1.0
+
 # What JSON leaves as it is and a terminal may obey: DEL, C1 controls, bidirectional and
 # zero-width format characters, line separators, private use.
 _UNSAFE = re.compile(
@@ -45,12 +47,35 @@ class StdoutSink(StreamSink):
         self._may_block = not stat.S_ISREG(mode)
         self._terminal = os.isatty(descriptor)
         self._writing = anyio.Lock()
+        self._scopes: set[anyio.CancelScope] = set()
+        self._last_seconds: float | None = None
 
     async def send(self, lines: list[bytes]) -> None:
         """Write the lines, all of them."""
         data = b"".join(lines)
-        async with self._writing:  # pages of other queries must not come in between
-            await self._write(memoryview(harmless(data) if self._terminal else data))
+        with anyio.CancelScope() as scope:
+            self._shield(scope)
+            self._scopes.add(scope)
+            try:
+                async with self._writing:  # pages of other queries must not come in between
+                    await self._write(memoryview(harmless(data) if self._terminal else data))
+            finally:
+                self._scopes.discard(scope)
+        if scope.cancelled_caught:  # too late; the scopes around this one are cancelled
+            await anyio.sleep_forever()
+
+    def finish_within(self, seconds: float) -> None:
+        """Let pages be written whole, or a reader would find half a line.
+
+        Each for a second at most: a reader who takes longer may stand still for good.
+        """
+        self._last_seconds = min(seconds, _LAST_SECONDS)
+        for scope in self._scopes:
+            self._shield(scope)
+
+    def _shield(self, scope: anyio.CancelScope) -> None:
+        if self._last_seconds is not None:
+            scope.shield, scope.deadline = True, anyio.current_time() + self._last_seconds
 
     async def _write(self, rest: memoryview) -> None:
         while rest:
@@ -65,7 +90,8 @@ class StdoutSink(StreamSink):
                 raise OutputClosedError("the reader of standard output went away") from None
             except OSError as error:
                 raise OutputError(f"standard output cannot be written: {error.strerror}") from error
-        await anyio.lowlevel.checkpoint()
+        # Not to be cancelled: what was written has to be counted.
+        await anyio.lowlevel.cancel_shielded_checkpoint()
 
     def _ready(self) -> bool:
         poll = select.poll()
