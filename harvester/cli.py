@@ -149,6 +149,13 @@ _SETTINGS = (
         "R",
         number=float,
     ),
+    Setting(
+        ("--processes",),
+        "limits.processes",
+        "Processes that read findings, where one core is not enough. Default: 1.",
+        "N",
+        number=int,
+    ),
     Setting(("--deadline",), "limits.deadline", "Stop after this time: 90s, 30m, 2h.", "DURATION"),
     Setting(("--summary",), "output.summary", "Write the summary as JSON.", "FILE"),
     Setting(

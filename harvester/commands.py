@@ -14,6 +14,7 @@ from typing import Literal
 
 import anyio
 import orjson
+from msgspec.structs import replace
 
 from harvester.clock import Clock
 from harvester.errors import HarvesterError, OutputClosedError
@@ -115,6 +116,8 @@ async def _stopped_by_signals(run: Run) -> AsyncIterator[list[int]]:
 
 
 async def _plan(settings: Settings) -> int:
+    limits = replace(settings.limits, processes=1)  # a plan is no work for several
+    settings = replace(settings, limits=limits)
     tally = Tally(Clock().now)
     async with open_journey(settings, tally, Clock()) as journey:
         plans = await journey.plan()

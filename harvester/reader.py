@@ -18,7 +18,7 @@ from harvester.errors import (
 )
 from harvester.model import Page, Query, Standing, Target
 from harvester.output.quarantine import Quarantine
-from harvester.output.sink import Sink
+from harvester.output.sink import TargetSink
 from harvester.paging.channel import Channel
 from harvester.paging.pager import Pager
 from harvester.paging.splitter import QUERIES_AT_ONCE, Cut, best_of, is_enough, is_long
@@ -47,7 +47,7 @@ class TargetReader:
         self,
         channel: Channel,
         sizes: PageSizes,
-        sink: Sink,
+        sink: TargetSink,
         tally: Tally,
         chosen: FindingSettings,
         *,

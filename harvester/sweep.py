@@ -5,50 +5,35 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester.aws.accounts import Accounts
-from harvester.aws.clients import Clients
-from harvester.aws.credentials import Credentials, OwnCredentials
-from harvester.aws.findings import PageSizes
-from harvester.aws.listings import list_pipelines
+from harvester.aws.credentials import OwnCredentials
 from harvester.aws.regions import choose_regions
 from harvester.clock import Clock
 from harvester.concurrency import each, plain_errors
-from harvester.errors import (
-    HarvesterError,
-    OutputError,
-    SettingsError,
-)
+from harvester.errors import HarvesterError, SettingsError
 from harvester.memory import Memory
 from harvester.model import Account, Caller, Outcome, Query, Stage, Target
 from harvester.names import is_account, is_region
-from harvester.openfiles import requests_in_flight
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
-from harvester.paging.planner import match_pipelines, plan_queries
-from harvester.paging.retry import RetryPolicy
-from harvester.paging.slots import FairSlots
-from harvester.reader import TargetReader
 from harvester.settings import Settings
+from harvester.shares import shares
 from harvester.stopping import LastCalls
 from harvester.tally import Tally, code_of, message_of
 from harvester.text import printable
+from harvester.visit import Ended, Visit, Visitor, open_clients
+
+if TYPE_CHECKING:
+    from harvester.processes.crew import Crew
 
 _ACCOUNTS_AT_ONCE = 16
 _log = logging.getLogger("harvester")
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A target that was found, with the credentials to read it."""
-
-    target: Target
-    credentials: Credentials
 
 
 @asynccontextmanager
@@ -62,20 +47,12 @@ async def open_journey(
             is given, and the SDK has none configured.
         StartError: this process may have too few files open.
     """
-    width, aws = requests_in_flight(settings.limits.max_concurrency), settings.aws
-    async with Clients(
-        profile=aws.profile,
-        endpoint_url=aws.endpoint_url,
-        max_connections=width,
-        allow_insecure_endpoint=aws.allow_insecure_endpoint,
-    ) as clients:
-        slots = FairSlots(width)
-        wire = LastCalls(clients)
-        exchange = Exchange(wire, slots, tally, clock, RetryPolicy(throttle_cap=0.0))
+    width = shares(settings)[0]
+    async with open_clients(settings.aws, width, tally, clock) as (clients, calls, exchange):
         home = _home_region(settings, clients.configured_region)
-        own = OwnCredentials(aws.profile, clients.http_session)
+        own = OwnCredentials(settings.aws.profile, clients.http_session)
         accounts = Accounts(settings.accounts, exchange, own, home)
-        yield Journey(settings, exchange, accounts, home, memory or Memory(), calls=wire)
+        yield Journey(settings, exchange, accounts, home, memory or Memory(), calls=calls)
 
 
 class Journey:
@@ -98,12 +75,15 @@ class Journey:
         self._home = home
         self._memory = memory
         self._calls = calls
-        self._sizes = PageSizes(settings.findings.page_size)
+        self._crew: Crew | None = None
+        self._visitor = Visitor(exchange, settings.findings, settings.limits.max_rate)
         self._listed = self._matched = 0  # targets whose pipelines are known; pipelines chosen
 
     def finish_within(self, seconds: float) -> None:
         """Let calls under way finish for so many seconds, though all else is cancelled."""
         self._calls.finish_within(seconds)
+        if self._crew is not None:
+            self._crew.finish_within(seconds)
 
     async def sweep(self, sink: Sink, quarantine: Quarantine) -> None:
         """Read every target into the sink, and set pages that cannot be understood aside.
@@ -112,33 +92,50 @@ class Journey:
             StartError, SettingsError: nothing could begin.
             OutputError: the sink failed, and the sweep stopped.
         """
+        async with self._readers(sink, quarantine) as read_target:
 
-        async def read(channel: Channel, target: Target) -> None:
-            standing = sink.standing(target)
-            if standing is not None and standing.complete:
+            async def read(visit: Visit) -> Ended:
+                standing = sink.standing(visit.target)
+                if standing is None or not standing.complete:
+                    return await read_target(visit)
                 for cursor in standing.cursors.values():
-                    self._tally.read(target, cursor.severities, pages=cursor.pages)
-                return
-            queries = await self._queries(channel, target)
-            chosen = self._settings.findings
-            reader = TargetReader(
-                channel, self._sizes, sink, self._tally, chosen, quarantine=quarantine
-            )
-            await reader.read(target, queries)
+                    self._tally.read(visit.target, cursor.severities, pages=cursor.pages)
+                return Ended()
 
-        await self._visit_targets(read)
+            await self._visit_targets(read)
 
     async def plan(self) -> dict[Target, tuple[Query, ...]]:
         """Return the queries of every target, without reading a finding."""
         plans: dict[Target, tuple[Query, ...]] = {}
 
-        async def note(channel: Channel, target: Target) -> None:
-            plans[target] = await self._queries(channel, target)
+        async def note(visit: Visit) -> Ended:
+            async def keep(_: Channel, queries: tuple[Query, ...]) -> None:
+                plans[visit.target] = queries
+
+            return await self._visitor.visit(visit, keep)
 
         await self._visit_targets(note)
         return plans
 
-    async def _visit_targets(self, do: Callable[[Channel, Target], Awaitable[None]]) -> None:
+    @asynccontextmanager
+    async def _readers(
+        self, sink: Sink, quarantine: Quarantine
+    ) -> AsyncIterator[Callable[[Visit], Awaitable[Ended]]]:
+        """Yield what reads a target into the sink: this process, or one of several others."""
+        _, *others = shares(self._settings)
+        if not others:
+            yield lambda visit: self._visitor.read(visit, sink, quarantine)
+            return
+        # Imported here: one process needs none of it.
+        from harvester.processes.crew import open_crew  # noqa: PLC0415
+        from harvester.processes.reading import Place  # noqa: PLC0415
+
+        place = Place(sink, quarantine, self._tally)
+        async with open_crew(self._settings, others, place, self._exchange.clock) as crew:
+            self._crew = crew
+            yield crew.read
+
+    async def _visit_targets(self, do: Callable[[Visit], Awaitable[Ended]]) -> None:
         width = self._settings.limits.max_concurrency
         caller = await self._accounts.caller()
         accounts = await self._accounts.choose(caller)
@@ -195,52 +192,28 @@ class Journey:
         for target in targets:
             self._tally.found(target)
         for target in targets:
-            await found.send(Visit(target, credentials))
+            rate, pages = self._memory.recall(target), self._memory.size(target)
+            await found.send(Visit(target, credentials, rate, pages))
 
     async def _work(
         self,
         waiting: MemoryObjectReceiveStream[Visit],
-        do: Callable[[Channel, Target], Awaitable[None]],
+        do: Callable[[Visit], Awaitable[Ended]],
     ) -> None:
         async with waiting:
             async for visit in waiting:
                 await self._visit(visit, do)
 
-    async def _visit(self, visit: Visit, do: Callable[[Channel, Target], Awaitable[None]]) -> None:
+    async def _visit(self, visit: Visit, do: Callable[[Visit], Awaitable[Ended]]) -> None:
         target = visit.target
-        channel = self._exchange.channel(
-            "imagebuilder",
-            target.region,
-            visit.credentials,
-            account=target.account,
-            max_rate=self._settings.limits.max_rate,
-            start=self._memory.recall(target),
-        )
-        failure: HarvesterError | None = None
         self._tally.begun(target)
-        try:
-            await do(channel, target)
-        except OutputError:
-            raise  # not this target's fault: no target can go on
-        except HarvesterError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001  # see the comment
-            # A defect of ours, and still no reason to give up the other targets.
-            _log.exception("%s: a defect of harvester, please report it", target)
-            failure = HarvesterError(f"a defect of harvester: {type(error).__name__}")
-        self._memory.learn(target, channel.pacer.learned)
+        ended = await do(visit)
+        self._memory.learn(target, ended.rate)
         self._memory.note_size(target, self._tally.open[target].pages)
-        self._tally.finish(target, failure)
-
-    async def _queries(self, channel: Channel, target: Target) -> tuple[Query, ...]:
-        chosen = self._settings.findings
-        pipelines = None
-        if chosen.pipelines:
-            found = await list_pipelines(channel)
-            pipelines = match_pipelines(chosen.pipelines, found)
+        if ended.pipelines is not None:
             self._listed += 1
-            self._matched += len(pipelines)
-        return plan_queries(target, chosen.filters, pipelines)
+            self._matched += ended.pipelines
+        self._tally.finish(target, ended.error)
 
 
 def _home_region(settings: Settings, configured: str | None) -> str:

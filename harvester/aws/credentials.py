@@ -34,6 +34,11 @@ _SECRET_VARIABLES = (
 _SECRET_KEYS = ("aws_secret_access_key", "aws_session_token", "external_id")
 
 
+_OWN_SECONDS = 30.0
+"""How long the caller's own keys are taken to be good. The SDK's chain renews them minutes before
+their end, and does not say when that is."""
+
+
 class Credentials(Protocol):
     """Where a request's signing keys come from."""
 
@@ -43,6 +48,10 @@ class Credentials(Protocol):
 
     def expire(self, refused: AioCredentials) -> None:
         """Note that the service called these keys expired: the next `current` renews them."""
+        ...
+
+    def good_for(self) -> float:
+        """Return for how many seconds the keys that `current` gave need not be asked for anew."""
         ...
 
 
@@ -98,6 +107,10 @@ class RoleCredentials:
         """Forget these keys, if no other task has renewed them already."""
         if self._keys is refused:
             self._keys = None
+
+    def good_for(self) -> float:
+        """Return for how many seconds the keys need not be renewed."""
+        return max(0.0, (self._renew_at - self._now()).total_seconds())
 
 
 class OwnCredentials:
@@ -162,6 +175,10 @@ class OwnCredentials:
         """Ask the chain anew the next time, if no other task has done so already."""
         if self._handed is refused:
             self._source = self._handed = None
+
+    def good_for(self) -> float:
+        """Return for how many seconds the chain need not be asked anew."""
+        return _OWN_SECONDS
 
 
 def _veiled(access_key: str, secret_key: str, token: str | None) -> AioCredentials:

@@ -12,27 +12,14 @@ from typing import Protocol, Self
 from harvester.model import Page, Query, Standing, Target
 
 
-class Sink(Protocol):
-    """A destination; an async context manager. All of its errors are `OutputError`s.
+class TargetSink(Protocol):
+    """What the reading of a target needs of a destination. Its errors are `OutputError`s.
 
     Attributes:
         withdraws: whether what was written can be withdrawn, until it is published.
     """
 
     withdraws: bool
-
-    async def __aenter__(self) -> Self:
-        """Take hold of the destination, before anything is read."""
-        ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let go of it; what was not published does not appear."""
-        ...
 
     def standing(self, target: Target) -> Standing | None:
         """Return where an earlier run left a target, None where it has to be read anew."""
@@ -55,6 +42,23 @@ class Sink(Protocol):
 
     async def finished(self, target: Target) -> None:
         """Note that no more of a target will come."""
+        ...
+
+
+class Sink(TargetSink, Protocol):
+    """A destination; an async context manager. All of its errors are `OutputError`s."""
+
+    async def __aenter__(self) -> Self:
+        """Take hold of the destination, before anything is read."""
+        ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of it; what was not published does not appear."""
         ...
 
     async def publish(self, complete: Collection[Target]) -> None:

@@ -16,6 +16,7 @@ from harvester.settings.types import (
     FilePath,
     Flag,
     PageSize,
+    Processes,
     Rate,
     RegionName,
     RegionOrAll,
@@ -111,11 +112,13 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             None leaves it to what the sweep learns.
         deadline: a duration (``90s``, ``30m``, ``2h``, ``1h30m``) after which the sweep stops,
             resumable; None is no deadline.
+        processes: processes that read findings, 1 to 64.
     """
 
     max_concurrency: Concurrency = 64
     max_rate: Rate | None = None
     deadline: Duration | None = None
+    processes: Processes = 1
 
     @property
     def deadline_seconds(self) -> float | None:

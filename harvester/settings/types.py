@@ -140,6 +140,7 @@ RegionOrAll = Annotated[
 ]
 PageSize = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
 Concurrency = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+Processes = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
 Rate = Annotated[
     float, Meta(gt=0, le=1000, description="a number of requests a second above 0, up to 1000")
 ]

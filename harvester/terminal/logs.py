@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from harvester.aws import SDK_LOGGERS
 from harvester.settings import LogSettings
 from harvester.text import printable, redact
 from harvester.timestamps import iso
@@ -20,9 +21,6 @@ _LEVELS = {
     "debug": logging.DEBUG,
     "trace": logging.DEBUG,
 }
-# Their debug logs hold secret keys, session tokens and external ids, and what an error of
-# theirs quotes is not redacted.
-_SDK = ("aiobotocore", "aiohttp", "boto3", "botocore", "urllib3")
 _LONGEST = 2000
 # The other attributes of a record are what its caller gave as `extra`.
 _OF_EVERY_RECORD = frozenset({*vars(logging.makeLogRecord({})), "asctime", "message"})
@@ -92,7 +90,7 @@ def configure_logs(settings: LogSettings) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("harvester").setLevel(_LEVELS[settings.level])
-    for name in _SDK:
+    for name in SDK_LOGGERS:
         level = logging.INFO if settings.level == "trace" else logging.ERROR
         logging.getLogger(name).setLevel(level)
     for name in list(root.manager.loggerDict):
@@ -102,7 +100,7 @@ def configure_logs(settings: LogSettings) -> None:
 
 
 def _is_sdk(name: str) -> bool:
-    return name.partition(".")[0] in _SDK
+    return name.partition(".")[0] in SDK_LOGGERS
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:

@@ -277,3 +277,23 @@ def stop(process: asyncio.subprocess.Process, number: signal.Signals) -> float:
     """Send a signal; the moment in which it was sent."""
     process.send_signal(number)
     return time.monotonic()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # it has just ended
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(path.parent.name))
+    return sorted(found)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import pty
+import re
 import struct
 import termios
 from collections.abc import AsyncIterator
@@ -14,9 +15,9 @@ from contextlib import asynccontextmanager
 import orjson
 import pytest
 
-from harvester.simulator import Organization, Simulator
+from harvester.simulator import Behaviour, Organization, Simulator
 from tests.e2e.strangers import refusing
-from tests.e2e.support import ROLE, Command, assert_same, multiset, organization, truth
+from tests.e2e.support import EVERYTHING, ROLE, Command, assert_same, multiset, organization, truth
 
 # A window title, a colour by C1, a clearing of the screen, a bidirectional override, a bell.
 _HOSTILE = "\x1b]0;PWNED\x07 \x9b31m \x1b[2J \u202egnp.exe \u2066 MARK"
@@ -138,3 +139,22 @@ async def test_a_summary_at_a_terminal_is_readable(command: Command) -> None:
     assert "1,000 findings" in screen
     for severity in ("CRITICAL", "HIGH", "MEDIUM"):
         assert severity in screen
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_progress_grows_whichever_process_reads(command: Command, processes: str) -> None:
+    one = organization(empty_share=0.0, skew=0.2)
+    options = (*EVERYTHING, "-o", "out.ndjson", "--page-size", "5", "--processes", processes)
+    async with (
+        Simulator(one, behaviour=Behaviour(latency=0.1)) as simulator,
+        _terminal() as (end, shown),
+    ):
+        async with command.start(simulator, "sweep", *options, stderr=end) as process:
+            os.close(end)
+            done = await command.finish(process, 0.0)
+        screen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", (await shown).decode())
+    assert done.code == 0
+    for what in ("findings", "requests"):
+        numbers = [int(text.replace(",", "")) for text in re.findall(rf"([0-9,]+) {what}", screen)]
+        assert len(set(numbers)) > 3, "seen as it grows"
+    assert "1,000 findings" in screen

@@ -1,0 +1,209 @@
+"""One process that reads, seen from the first."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from contextlib import suppress
+from typing import Any, Self
+
+import anyio
+from anyio.abc import Process, TaskGroup
+
+from harvester.clock import Clock
+from harvester.model import Target
+from harvester.processes.keys import Lender
+from harvester.processes.link import Link
+from harvester.processes.logs import say
+from harvester.processes.messages import (
+    Begun,
+    Calls,
+    Finished,
+    Over,
+    Replaced,
+    Said,
+    Stop,
+    Wish,
+    Wrote,
+)
+from harvester.processes.program import start_process
+from harvester.processes.reading import Reading
+from harvester.tally import Tally
+from harvester.visit import Ended
+
+_PARTING_SECONDS = 1.0
+"""How long a process may take to end, beside the calls under way."""
+
+_PATIENCE = 60
+"""The seconds of silence after which a process is taken to hang: it speaks twice a second."""
+
+_PAGES = 10.0
+"""How many pages a target is taken to have where it is not known to be large."""
+
+
+class Mate:
+    """A process that reads.
+
+    Attributes:
+        link: messages to and from it.
+        readings: the targets that it reads now.
+        regions: those that it has called.
+        alive: whether it can be given more to do.
+        fate: once it died, how.
+    """
+
+    def __init__(
+        self, process: Process, link: Link, tally: Tally, lender: Lender, clock: Clock
+    ) -> None:
+        self.link = link
+        self.readings: dict[Target, Reading] = {}
+        self.regions: set[str] = set()
+        self.alive = True
+        self.fate = ""
+        self._process = process
+        self._tally = tally
+        self._lender = lender
+        self._clock = clock
+        self._calls = Calls()
+        self._inbox: deque[tuple[Any, bytes]] = deque()
+        self._in_order = True
+        self._listens = False
+        self._silent = 0
+
+    @classmethod
+    async def start(cls, tally: Tally, lender: Lender, clock: Clock) -> Self:
+        """Start a process.
+
+        Raises:
+            StartError: it cannot be started.
+        """
+        process, end = await start_process()
+        return cls(process, Link(end), tally, lender, clock)
+
+    def load(self) -> float:
+        """Return how much it has to do, in pages as far as they are known."""
+        return sum(max(reading.visit.pages, _PAGES) for reading in self.readings.values())
+
+    async def read(self, reading: Reading) -> Ended | None:
+        """Read a target; returns how that ended, None where the process died."""
+        if not self.alive:
+            return None
+        target = reading.visit.target
+        self.readings[target] = reading
+        self.regions.add(target.region)
+        self.link.post(reading.order())
+        return await reading.ended()
+
+    async def listen(self, group: TaskGroup) -> None:
+        """Do what the process says, until it ends; `group` takes what must not hold that up."""
+        while await self._hear():
+            while self._inbox:
+                message, text = self._inbox.popleft()
+                if isinstance(message, Wish):
+                    group.start_soon(self._lend, message)
+                else:
+                    await self._do(message, text)
+        self.alive = False
+        with anyio.move_on_after(_PARTING_SECONDS):
+            await self._process.wait()
+        # Whatever is left of it must not call on: others will read its targets.
+        code = await self._end()
+        self.fate = self.fate or _fate(code)
+        for reading in self.readings.values():
+            reading.lost()
+        self.readings.clear()
+
+    async def watch(self) -> None:
+        """End the process, should it hang.
+
+        Seconds are counted, not taken from a clock: while this process stands still, or has no
+        ear for the other, that one is not silent.
+        """
+        while self.alive and self._silent < _PATIENCE:
+            await self._clock.sleep(1.0)
+            self._silent += self._listens
+        if self.alive:
+            self.fate = f"the process that read it said nothing for {_PATIENCE} seconds"
+            await self._end()
+
+    async def part(self, grace: float) -> None:
+        """Have the process finish its calls under way within so many seconds, and end."""
+        if not self.regions:  # it has no calls under way, and perhaps has not even begun
+            await self._end()
+        self.link.post(Stop(grace))
+        with anyio.move_on_after(grace + _PARTING_SECONDS):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.link.carry)
+                while self._inbox or await self._hear():
+                    await self._do_last(*self._inbox.popleft(), pages=grace > 0.0)
+                await self._process.wait()
+                group.cancel_scope.cancel()
+        await self._end()
+        self.link.close()
+
+    async def _hear(self) -> bool:
+        self._listens = True
+        try:
+            self._inbox += await self.link.receive()
+        finally:
+            self._listens, self._silent = False, 0
+        return bool(self._inbox)
+
+    async def _do_last(self, message: Any, text: bytes, *, pages: bool) -> None:
+        """Do what does not take time: count and, with `pages`, write where nobody has to wait."""
+        if isinstance(message, Calls):
+            self._count(message)
+        elif pages and self._in_order and not isinstance(message, Wish):
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await self._do(message, text)
+
+    async def _do(self, message: Any, text: bytes) -> None:
+        # Where one page is not written, none of those behind it may be: the cursor would pass
+        # over it.
+        self._in_order = False
+        match message:
+            case Wrote():
+                await self.readings[message.query.target].wrote(message, text)
+            case Calls():
+                self._count(message)
+            case Begun():
+                self.readings[message.target].begun(message)
+            case Replaced():
+                await self.readings[message.by.target].replaced(message)
+            case Finished():
+                await self.readings[message.target].finished()
+            case Over():
+                self.readings.pop(message.target).over(message, text)
+            case Said():
+                say(message)
+        self._in_order = True
+
+    async def _lend(self, wish: Wish) -> None:
+        self.link.post(await self._lender.grant(wish))
+
+    def _count(self, calls: Calls) -> None:
+        self._tally.requests += calls.requests - self._calls.requests
+        self._tally.throttled += calls.throttled - self._calls.throttled
+        self._tally.retries += calls.retries - self._calls.retries
+        self._calls = calls
+
+    async def _end(self) -> int:
+        """End the process, should it still run; return how it ended.
+
+        Not while it may be ending by itself: the event loop would not learn how.
+        """
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        return await self._process.wait()
+
+
+def _fate(code: int) -> str:
+    if code >= 0:
+        return f"the process that read it ended with {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"the process that read it was ended by {name}"

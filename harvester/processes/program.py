@@ -1,0 +1,62 @@
+"""Starting a process that reads."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import anyio
+from anyio.abc import Process
+
+from harvester.errors import StartError
+
+# The same modules as here, wherever they were found, and nothing from the working folder.
+_PROGRAM = """
+import sys
+sys.path[:] = sys.argv[1:]
+from harvester.start import quick_imports
+with quick_imports():
+    from harvester.processes.worker import main
+main()
+"""
+# Keys are lent, so that these are not needed there.
+_SECRET_VARIABLES = frozenset(
+    {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SECURITY_TOKEN",
+        "AWS_SESSION_TOKEN",
+    }
+)
+
+
+async def start_process() -> tuple[Process, socket.socket]:
+    """Start a process, and return it with this end of what connects it.
+
+    Raises:
+        StartError: it cannot be started.
+    """
+    if not sys.executable:
+        raise StartError("no process can be started: it is not known where Python is")
+    variables = {name: text for name, text in os.environ.items() if name not in _SECRET_VARIABLES}
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            process = await anyio.open_process(
+                [sys.executable, "-P", "-c", _PROGRAM, *sys.path],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=None,
+                env=variables,
+                # What a terminal sends to all in the foreground is for the first process.
+                start_new_session=True,
+            )
+    except BaseException as error:
+        ours.close()
+        if isinstance(error, OSError):
+            raise StartError(f"no process can be started: {error.strerror}") from error
+        raise
+    return process, ours

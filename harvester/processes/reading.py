@@ -1,0 +1,153 @@
+"""A target that another process reads: what it says goes to the sink, and is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from harvester.errors import DamagedAnswerError
+from harvester.model import Cursor, Page, Query
+from harvester.output.quarantine import Quarantine
+from harvester.output.sink import TargetSink
+from harvester.processes.messages import Begun, Order, Over, Replaced, Wrote
+from harvester.tally import Tally
+from harvester.visit import Ended, Visit
+
+
+@dataclass(frozen=True, slots=True)
+class PassedPage(Page):
+    """A page that another process has looked at: it has counts in place of facets."""
+
+    counts: Counter[str]
+
+    @property
+    def severities(self) -> Counter[str]:
+        """How many of the findings have each severity, "" for those without one."""
+        return self.counts
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where all that is read goes, and is counted."""
+
+    sink: TargetSink
+    quarantine: Quarantine
+    tally: Tally
+
+
+class Reading:
+    """The reading of one target by another process and, should that one die, anew by a second.
+
+    What the sink takes is counted here, so that the counts are those of what was written.
+
+    Attributes:
+        visit: the target, and what is known of it.
+    """
+
+    def __init__(self, place: Place, visit: Visit) -> None:
+        self.visit = visit
+        self._target = visit.target
+        self._sink = place.sink
+        self._quarantine = place.quarantine
+        self._tally = place.tally
+        self._standing = place.sink.standing(visit.target)
+        # What an earlier run read counts once it is known that it is gone on with.
+        self._left = dict(self._standing.cursors) if self._standing else {}
+        self._cursors: dict[Query, Cursor] = {}
+        self._written: set[Query] = set()
+        self._cut = self._chain = self._finished = False
+        self._ended: Ended | None = None
+        self._over = anyio.Event()
+
+    def order(self) -> Order:
+        """Return what a process is told to do."""
+        self._over = anyio.Event()
+        if self._standing is None:
+            return Order(self._target, self.visit.rate, chain=self._chain)
+        return Order.going_on(self._target, self.visit.rate, self._standing)
+
+    async def ended(self) -> Ended | None:
+        """Wait for the end, and return what it was, None where the process has died."""
+        await self._over.wait()
+        return self._ended
+
+    def begun(self, message: Begun) -> None:
+        """Note by which queries it is read; nothing else counts any more."""
+        self._sink.begin(self._target, message.queries, message.expected)
+        self._cut = message.expected is not None
+        for query in self._cursors.keys() - set(message.queries):
+            self._tally.take_back(self._target, self._cursors.pop(query).severities)
+        for query in message.queries:
+            self._go_on_with(query)
+        self._left.clear()
+
+    async def wrote(self, message: Wrote, text: bytes) -> None:
+        """Take a page."""
+        query, severities = message.query, Counter(message.severities)
+        page = PassedPage(text, [], message.next_token, severities)
+        await self._sink.write(query, page)
+        self._written.add(query)
+        before = self._go_on_with(query)
+        after = self._cursors[query] = before.after(page)
+        # What a reader held back and then released comes as a page that leads nowhere new.
+        moved = (before.token, before.done) != (after.token, after.done)
+        self._tally.read(self._target, severities, pages=int(moved))
+
+    async def replaced(self, message: Replaced) -> None:
+        """Withdraw what was written for some queries."""
+        await self._replace(message.queries, message.by)
+
+    async def finished(self) -> None:
+        """Note that it was read whole."""
+        await self._sink.finished(self._target)
+        self._finished = True
+
+    def over(self, message: Over, body: bytes) -> None:
+        """Note how the visit ended, and set aside the body that could not be understood."""
+        for query in list(self._left):
+            self._go_on_with(query)
+        error = message.failure.error() if message.failure else None
+        if isinstance(error, DamagedAnswerError) and body:
+            error.body = body
+            error = self._quarantine.set_aside(self._target, error)
+        self._ended = Ended(error, message.rate, message.pipelines)
+        self._over.set()
+
+    def lost(self) -> None:
+        """Note that the process died."""
+        if self._finished:  # it died before it could say so
+            self._ended = Ended()
+        self._over.set()
+
+    async def withdraw(self) -> None:
+        """Withdraw all that was read, so that another process can read it anew."""
+        if not (self._cursors or self._written):
+            return  # nothing: an earlier run's part can be gone on with
+        queries = self._written | self._cursors.keys() | self._left.keys()
+        whole = Query(self._target)
+        if self._cut or whole in queries:
+            await self._replace(sorted(queries), whole)
+        else:
+            for query in sorted(queries):
+                await self._replace([query], query)
+        self._standing = None
+        # What cannot be withdrawn is recognized where it comes again by the same queries.
+        self._cut, self._chain = False, not self._sink.withdraws
+
+    async def _replace(self, queries: Sequence[Query], by: Query) -> None:
+        await self._sink.replace(queries, by)
+        for query in queries:
+            self._go_on_with(query)
+            self._tally.take_back(self._target, self._cursors.pop(query).severities)
+            self._written.discard(query)
+        self._cursors[by] = Cursor()
+
+    def _go_on_with(self, query: Query) -> Cursor:
+        """Return where a query stands; what an earlier run read of it counts from now on."""
+        cursor = self._left.pop(query, None)
+        if cursor is not None:
+            self._tally.read(self._target, cursor.severities, pages=cursor.pages)
+        return self._cursors.setdefault(query, cursor or Cursor())

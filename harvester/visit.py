@@ -1,0 +1,143 @@
+"""What one process does with one target: plan its queries, read them, say how that ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from harvester.aws.clients import Clients
+from harvester.aws.credentials import Credentials
+from harvester.aws.findings import PageSizes
+from harvester.aws.listings import list_pipelines
+from harvester.clock import Clock
+from harvester.errors import HarvesterError, OutputError
+from harvester.model import Query, Target
+from harvester.openfiles import requests_in_flight
+from harvester.output.quarantine import Quarantine
+from harvester.output.sink import TargetSink
+from harvester.paging.channel import Channel, Exchange
+from harvester.paging.planner import match_pipelines, plan_queries
+from harvester.paging.retry import RetryPolicy
+from harvester.paging.slots import FairSlots
+from harvester.reader import TargetReader
+from harvester.settings import AwsSettings, FindingSettings
+from harvester.stopping import LastCalls
+from harvester.tally import Tally
+
+_log = logging.getLogger("harvester")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A target that was found, and the credentials to read it.
+
+    From earlier runs: the rate that it granted, None where that is not known, and how many
+    pages it had, 0 where that is not known or not many.
+    """
+
+    target: Target
+    credentials: Credentials
+    rate: float | None = None
+    pages: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a visit ended: by an error, or else well.
+
+    `rate` is what the target was found to grant, in calls a second; `pipelines` is how many
+    were chosen, None where none were asked for or they are not known.
+    """
+
+    error: HarvesterError | None = None
+    rate: float | None = None
+    pipelines: int | None = None
+
+
+@asynccontextmanager
+async def open_clients(
+    settings: AwsSettings, concurrency: int, tally: Tally, clock: Clock
+) -> AsyncIterator[tuple[Clients, LastCalls, Exchange]]:
+    """Yield a process's clients, closed when the block ends, and what carries calls over them.
+
+    Raises:
+        SettingsError: an endpoint is not allowed, or the CA bundle cannot be used.
+        StartError: this process may have too few files open.
+    """
+    width = requests_in_flight(concurrency)
+    async with Clients(
+        profile=settings.profile,
+        endpoint_url=settings.endpoint_url,
+        max_connections=width,
+        allow_insecure_endpoint=settings.allow_insecure_endpoint,
+    ) as clients:
+        calls = LastCalls(clients)
+        policy = RetryPolicy(throttle_cap=0.0)
+        yield clients, calls, Exchange(calls, FairSlots(width), tally, clock, policy)
+
+
+class Visitor:
+    """Visits targets, any number of them at a time.
+
+    Args:
+        exchange: carries their calls.
+        chosen: what is read.
+        max_rate: calls a second for each target, None for no cap.
+    """
+
+    def __init__(self, exchange: Exchange, chosen: FindingSettings, max_rate: float | None) -> None:
+        self._exchange = exchange
+        self._chosen = chosen
+        self._max_rate = max_rate
+        self._sizes = PageSizes(chosen.page_size)
+
+    async def read(
+        self, visit: Visit, sink: TargetSink, quarantine: Quarantine, *, chain: bool = False
+    ) -> Ended:
+        """Read a target into a sink, in one chain of pages if need be.
+
+        What cannot be understood is set aside. Raises OutputError: the sink failed.
+        """
+        chosen = replace(self._chosen, split="none") if chain else self._chosen
+
+        async def read(channel: Channel, queries: tuple[Query, ...]) -> None:
+            tally = self._exchange.tally
+            reader = TargetReader(channel, self._sizes, sink, tally, chosen, quarantine=quarantine)
+            await reader.read(visit.target, queries)
+
+        return await self.visit(visit, read)
+
+    async def visit(
+        self, visit: Visit, do: Callable[[Channel, tuple[Query, ...]], Awaitable[None]]
+    ) -> Ended:
+        """Plan a target's queries, and do something with them and its channel."""
+        target = visit.target
+        channel = self._exchange.channel(
+            "imagebuilder",
+            target.region,
+            visit.credentials,
+            account=target.account,
+            max_rate=self._max_rate,
+            start=visit.rate,
+        )
+        failure: HarvesterError | None = None
+        pipelines: tuple[str, ...] | None = None
+        try:
+            if self._chosen.pipelines:
+                found = await list_pipelines(channel)
+                pipelines = match_pipelines(self._chosen.pipelines, found)
+            await do(channel, plan_queries(target, self._chosen.filters, pipelines))
+        except OutputError:
+            raise  # not this target's fault: no target can go on
+        except HarvesterError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001  # see the comment
+            # A defect of ours, and still no reason to give up the other targets.
+            _log.exception("%s: a defect of harvester, please report it", target)
+            failure = HarvesterError(f"a defect of harvester: {type(error).__name__}")
+        matched = None if pipelines is None else len(pipelines)
+        return Ended(failure, channel.pacer.learned, matched)
