@@ -1,6 +1,6 @@
 """The simulator as a process of its own, steered through its stdin; it ends with its parent.
 
-The one argument is JSON: `spec`, `behaviour` and `keep`. The first line it prints is what a
+The one argument is JSON: `spec`, `behaviour`, `keep` and `replay`. The first line it prints is what a
 contestant has to know. Each line that it reads is answered by the counts since the last one.
 """
 
@@ -14,6 +14,8 @@ from collections import Counter
 from typing import Any, Final
 
 from harvester.simulator import Behaviour, Organization, OrganizationSpec, Simulator
+
+from bench.replay import Replay
 
 _CACHE_BYTES: Final = 1 << 30
 _LONGEST_LIFE: Final = 7_200
@@ -38,12 +40,13 @@ async def _serve(plan: dict[str, Any]) -> None:
         keep_requests=plan.get("keep", False),
         page_cache_bytes=_CACHE_BYTES,
     )
-    async with simulator:
+    async with simulator, Replay(simulator.port) as replay:
         images = _images(organization) if plan.get("keep") else {}
-        _say({"environment": simulator.environment(), "images": images})
-        before = _counts(simulator)
+        where = {"AWS_ENDPOINT_URL": replay.url} if plan.get("replay") else {}
+        _say({"environment": simulator.environment() | where, "images": images})
+        before = _counts(simulator, replay)
         while await orders.readline():
-            now = _counts(simulator)
+            now = _counts(simulator, replay)
             _say({name: now[name] - before[name] for name in now} | _span(simulator, before))
             before = now
 
@@ -54,11 +57,12 @@ def _images(organization: Organization) -> dict[str, int]:
     return Counter(str(target.facets(number).image) for number in range(len(target.findings)))
 
 
-def _counts(simulator: Simulator) -> dict[str, float]:
+def _counts(simulator: Simulator, replay: Replay) -> dict[str, float]:
     throttle = simulator.behaviour.throttle_code
     return {
         "requests": simulator.count(service=_SERVICE),
         "throttled": simulator.count(service=_SERVICE, code=throttle),
+        "replayed": replay.answered - replay.passed_on,
         "kept": len(simulator.requests),
         "cpu": time.process_time(),
     }

@@ -42,7 +42,8 @@ class Plan:
     """What to simulate; the fields are those of the simulator's spec and behaviour.
 
     `keep` keeps all requests, so that the time from the first to the last is known, and counts
-    the findings of each image of the first target.
+    the findings of each image of the first target. `replay` answers what was asked before from
+    memory: see `bench.replay`.
     """
 
     accounts: int
@@ -53,6 +54,7 @@ class Plan:
     seed: int = 0
     behaviour: dict[str, Any] = field(default_factory=dict)
     keep: bool = False
+    replay: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -69,7 +71,8 @@ class Plan:
             "skew": self.skew,
             "seed": self.seed,
         }
-        return json.dumps({"spec": spec, "behaviour": self.behaviour, "keep": self.keep})
+        more = {"behaviour": self.behaviour, "keep": self.keep, "replay": self.replay}
+        return json.dumps({"spec": spec, **more})
 
 
 class Service:
