@@ -15,6 +15,7 @@ from bench.rig import Options
 from bench.scenarios import SCENARIOS
 
 _HERE: Final = Path(__file__).resolve().parent
+_README: Final = ROOT / "README.md"
 _PLOT_SECONDS: Final = 120
 _log = logging.getLogger("bench")
 
@@ -38,6 +39,8 @@ def main() -> int:
         if result is not None:
             known = report.read(folder)
             report.write(folder, report.merge(known, name, result, SCENARIOS, quick=asked.quick))
+    if folder == _HERE:
+        _README.write_text(report.quote(_README.read_text("utf-8"), report.read(folder)), "utf-8")
     # In a process of its own: it is large, and this one is to stay small.
     subprocess.run(  # noqa: S603  # our own module
         [PYTHON, "-m", "bench.plot", str(folder.resolve())],

@@ -13,6 +13,8 @@ from typing import Any, Final
 from bench.figures import Result, shown
 
 _PACKAGES: Final = ("aiobotocore", "aiohttp", "boto3", "botocore", "orjson", "uvloop")
+BEGIN: Final = "<!-- measured by make bench -->"
+END: Final = "<!-- until here -->"
 _MARKS: Final = {True: "yes", False: "**no**", None: ""}
 
 
@@ -53,6 +55,29 @@ def write(folder: Path, results: Mapping[str, Any]) -> None:
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", "utf-8")
     (folder / "RESULTS.md").write_text(markdown(results), "utf-8")
+
+
+def quote(page: str, results: Mapping[str, Any]) -> str:
+    """Return a page with the figures that have a goal between its marks.
+
+    It stays as it is where it has no marks, or where a result is a quick one.
+    """
+    begin, end = page.find(BEGIN), page.find(END)
+    if begin < 0 or end < begin or any(entry["quick"] for entry in results.values()):
+        return page
+    table = "\n".join(quoted(results))
+    return f"{page[: begin + len(BEGIN)]}\n{table}\n{page[end:]}"
+
+
+def quoted(results: Mapping[str, Any]) -> list[str]:
+    """The lines of a table of the figures that have a goal."""
+    rows = [
+        _row(name, figure, quick=False)
+        for name, entry in results.items()
+        for figure in entry["figures"]
+        if figure["goal"]
+    ]
+    return ["| scenario | what | goal | measured | met |", "|---|---|---|---|---|", *rows]
 
 
 def markdown(results: Mapping[str, Any]) -> str:

@@ -100,3 +100,15 @@ def test_its_python_is_python(code: str) -> None:
 
 def test_the_changelog_has_the_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_figures_it_quotes_are_those_that_were_measured() -> None:
+    # As bench/report.py writes them: nothing but the figures that have a goal.
+    measured = (ROOT / "bench" / "RESULTS.md").read_text().splitlines()
+    rows = [line for line in measured if line.startswith("|") and line.split("|")[3].strip()]
+    begin, end = (
+        README.index("<!-- measured by make bench -->"),
+        README.index("<!-- until here -->"),
+    )
+    assert len(rows) > 3
+    assert README[begin:end].splitlines()[1:] == rows
