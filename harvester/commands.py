@@ -82,11 +82,12 @@ async def sweep_with_display(
         if failure is None or run.tally.total:
             _say_summary(run, settings, run.tally.now() - began)
             _say_how_to_go_on(run, settings)
-    if caught:
+    status = run.summary().status
+    if caught and status not in ("complete", "partial"):  # those were published before it came
         return 128 + caught[0]
     if failure is not None:
         raise failure
-    return 0 if run.summary().status == "complete" else _PARTIAL
+    return 0 if status == "complete" else _PARTIAL
 
 
 @asynccontextmanager

@@ -246,8 +246,8 @@ class TargetReader:
         """Return what reads a query; to `hold` is to hold repetitions back.
 
         It is for second readings, which a count has asked for: what is held is in memory alone,
-        and only a count shows that a process was killed with it. What cannot be withdrawn is
-        held back in any case.
+        and a run that is killed with it leaves a query that has to be read anew. What cannot be
+        withdrawn is held back in any case.
         """
 
         async def fetch(token: str | None) -> Page:

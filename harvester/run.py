@@ -140,11 +140,17 @@ class Run:
                 self._journey, self._output = journey, sink
                 quarantine.clear()
                 await journey.sweep(sink, quarantine)
+                ended: SweepStatus = "partial" if self.tally.problems else "complete"
                 if self.tally.pages or not self.tally.problems:
-                    await sink.publish(self.tally.complete)
+                    try:
+                        await sink.publish(self.tally.complete)
+                    except anyio.get_cancelled_exc_class():
+                        if sink.published:  # what stops it came too late
+                            self._status = ended
+                        raise
                 else:
                     _log.warning("nothing could be read: the output is left as it was")
-                self._status = "partial" if self.tally.problems else "complete"
+                self._status = ended
 
     @contextmanager
     def _stopped_at_deadline(self) -> Iterator[None]:

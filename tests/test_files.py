@@ -253,6 +253,25 @@ async def test_cancelled_publishing_leaves_the_old_file(tmp_path: Path) -> None:
     assert sorted(_names(tmp_path)) == [path.name, "work"]
 
 
+async def test_what_is_cancelled_too_late_is_published_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "out.ndjson"
+    scope = anyio.CancelScope()
+
+    def parts(by_target: ByTarget) -> Iterator[Part]:
+        yield from one_file(path)(by_target)
+        anyio.from_thread.run_sync(scope.cancel)
+
+    with scope:
+        async with FileSink(Workspace(tmp_path / "work"), parts) as sink:
+            await sink.write(_QUERIES[0], _page(_QUERIES[0], 0))
+            await sink.publish({_ONE})
+
+    assert scope.cancelled_caught
+    assert sink.published
+    assert len(_findings(path)) == 3
+    assert _names(tmp_path) == [path.name], "nothing is left to go on with"
+
+
 async def test_files_of_complete_targets_without_findings_are_removed(tmp_path: Path) -> None:
     everywhere = [_ONE, _TWO, _THREE]
     old = {

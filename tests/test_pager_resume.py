@@ -44,10 +44,15 @@ class Kept:
 
 
 class Chain:
-    """A chain of pages; the token of page n is its number. A page may lead back to an earlier."""
+    """A chain of pages; the token of page n is its number. A page may lead back to an earlier.
 
-    def __init__(self, pages: int, back: dict[int, int] | None = None) -> None:
-        self.pages, self.back = pages, back or {}
+    The finding of a page is its number, but for pages that hold a twin of another's.
+    """
+
+    def __init__(
+        self, pages: int, back: dict[int, int] | None = None, twins: dict[int, int] | None = None
+    ) -> None:
+        self.pages, self.back, self.twins = pages, back or {}, twins or {}
         self.refused: set[str] = set()
         self.asked: list[str | None] = []
 
@@ -57,16 +62,16 @@ class Chain:
             raise TokenRefusedError("InvalidPaginationTokenException", "no", operation="O")
         number = int(token or 0)
         following = self.back.get(number, number + 1)
-        finding = {"n": number, "severity": "HIGH"}
+        finding = {"n": self.twins.get(number, number), "severity": "HIGH"}
         return page_of([finding], f"{following}" if following < self.pages else None)
 
 
-async def _run(chain: Chain, kept: Kept, *, until: int = 0, resume: bool = True) -> Tally:
+async def _run(chain: Chain, kept: Kept, *, until: int = 0, hold: bool = False) -> Tally:
     """Read on, at most so many pages; what is counted must be what is kept."""
     tally = Tally(lambda: 0.0)
     tally.found(TARGET)
     kept.left = until
-    pager = Pager(QUERY, chain.fetch, kept, tally, cursor=kept.cursor if resume else None)
+    pager = Pager(QUERY, chain.fetch, kept, tally, cursor=kept.cursor, hold=hold)
     try:
         await pager.read()
     finally:
@@ -132,3 +137,15 @@ async def test_a_cycle_that_is_gone_leaves_each_page_once(until: int) -> None:
     await _run(chain, kept)
 
     assert kept.numbers == list(range(9))
+
+
+@pytest.mark.parametrize("until", range(1, 6))
+async def test_what_a_killed_run_held_back_is_not_lost_with_it(until: int) -> None:
+    chain, kept = Chain(6, twins={2: 1}), Kept()
+    with pytest.raises(KilledError):
+        await _run(chain, kept, until=until, hold=True)
+    await _run(chain, kept)
+
+    assert kept.numbers == [0, 1, 1, 3, 4, 5]
+    again = until > 2  # page 2 is the twin's
+    assert chain.asked.count(None) == 1 + again, "what held nothing back goes on at its token"

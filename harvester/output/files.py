@@ -69,7 +69,7 @@ class FileSink:
         self._spool: int | None = None
         self._committing = anyio.Lock()
         self._committed = 0.0
-        self._published = False
+        self.published = False
 
     async def __aenter__(self) -> Self:
         """Lock the output, and take up what an unfinished run left."""
@@ -98,13 +98,13 @@ class FileSink:
     ) -> None:
         """Keep what was read for the next run, or remove it once it is published."""
         try:
-            if not self._published:
+            if not self.published:
                 await self._commit()
         except OutputError as failure:
             _log.debug("the last second is not kept: %s", failure)  # the disk is full, say
         finally:
             self._close()
-            if self._published or self._contents.is_blank:
+            if self.published or self._contents.is_blank:
                 self._workspace.remove()
             self._workspace.close()
 
@@ -140,7 +140,6 @@ class FileSink:
         """Write the files under their names."""
         await self._commit()
         await in_thread(partial(self._publish, complete))
-        self._published = True
 
     def finish_within(self, seconds: float) -> None:
         """Nothing to do: no page has to wait, and the last commit is not to be cancelled."""
@@ -207,6 +206,7 @@ class FileSink:
                 sync_folder(folder)
             # First of all that is removed: a run that dies now must not leave it to the next.
             self._journal.discard()
+            self.published = True  # here: whoever waits for it may be cancelled meanwhile
         except OSError as error:
             raise cannot_write(Path(error.filename or self._workspace.folder), error) from error
 

@@ -46,7 +46,13 @@ class TargetSink(Protocol):
 
 
 class Sink(TargetSink, Protocol):
-    """A destination; an async context manager. All of its errors are `OutputError`s."""
+    """A destination; an async context manager. All of its errors are `OutputError`s.
+
+    Attributes:
+        published: whether everything has appeared, for good.
+    """
+
+    published: bool
 
     async def __aenter__(self) -> Self:
         """Take hold of the destination, before anything is read."""
@@ -80,6 +86,7 @@ class StreamSink(ABC):
     """
 
     withdraws = False
+    published = False
 
     def __init__(self) -> None:
         self._sent: dict[Query, array[int]] = {}
@@ -135,8 +142,9 @@ class StreamSink(ABC):
             del self._sent[query]
             self._again.pop(query, None)
 
-    async def publish(self, complete: Collection[Target]) -> None:  # noqa: B027  # likewise
+    async def publish(self, complete: Collection[Target]) -> None:  # noqa: ARG002  # likewise
         """Nothing to do: everything was passed on when it came."""
+        self.published = True
 
     def finish_within(self, seconds: float) -> None:  # noqa: B027  # likewise
         """Nothing to do: what a caller has not taken yet is not wanted any more."""

@@ -168,7 +168,10 @@ class Pager:
                 raise self._broken("EndlessEmptyPages", f"{self._empty} empty pages in a row")
 
     async def _write(self, page: Page, *, pages: int = 1) -> None:
-        await self._sink.write(self.query, page)
+        # What is held back is in memory alone: a run that ends with it, killed or interrupted,
+        # must not be gone on with behind it.
+        known = replace(page, next_token=BROKEN) if self.holds else page
+        await self._sink.write(self.query, known)
         self.cursor = self.cursor.after(page)
         self._tally.read(self.query.target, page.severities, pages=pages)
 
