@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH ?= all
 
-.PHONY: demo test check format audit bench clean
+.PHONY: demo test check format audit bench torture clean
 
 demo: $(READY)  ## run the main job on the embedded simulator
 	$(BIN)/harvester demo
@@ -28,6 +28,9 @@ audit: $(READY)  ## look for known vulnerabilities in the dependencies (AUDIT=--
 bench: $(READY)  ## measure against the SDK on the simulator, into bench/ (BENCH="--quick all")
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	$(BIN)/python -m bench $(BENCH)
+
+torture: $(READY)  ## kill, starve and damage sweeps, into docs/reliability.md (TORTURE="--kills 20")
+	$(BIN)/python -m tests.torture --out docs/reliability.md $(TORTURE)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

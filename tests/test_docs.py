@@ -12,6 +12,7 @@ import pytest
 
 from harvester import __version__, errors
 from harvester.cli import cli
+from tests.torture.jobs import DESTINATIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -112,3 +113,14 @@ def test_the_figures_it_quotes_are_those_that_were_measured() -> None:
     )
     assert len(rows) > 3
     assert README[begin:end].splitlines()[1:] == rows
+
+
+def test_the_reliability_page_is_of_a_whole_campaign_in_which_nothing_was_lost() -> None:
+    assert "(docs/reliability.md)" in README
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    rows = re.findall(
+        r"^\| (.+?) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| [+-]", page, re.MULTILINE
+    )
+    assert {name for name, *_ in rows} == set(DESTINATIONS), "run `make torture`"
+    assert sum(int(kills) for _, _, kills, *_ in rows) == 200
+    assert {wrong for row in rows for wrong in row[3:]} == {"0"}

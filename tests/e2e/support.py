@@ -176,12 +176,11 @@ class Command:
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
         umask: int = -1,
+        program: Iterable[str] = (sys.executable, "-m", "harvester"),
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """A running command; killed at the end of the block, should it still run."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "harvester",
+            *program,
             *arguments,
             cwd=self.folder,
             env=self.environment(simulator, env),
@@ -241,8 +240,13 @@ class Command:
         return Command(folder)
 
 
-async def by_two(do: Callable[[T], Awaitable[None]], items: Iterable[T]) -> None:
-    """Await `do(item)` for every item, two at a time: what a small machine has processors for."""
+async def by_two(
+    do: Callable[[T], Awaitable[None]], items: Iterable[T], *, at_once: int = 2
+) -> None:
+    """Await `do(item)` for every item, two at a time: what a small machine has processors for.
+
+    What spends its time waiting may be done more `at_once`.
+    """
     waiting = iter(items)
 
     async def worker() -> None:
@@ -250,7 +254,7 @@ async def by_two(do: Callable[[T], Awaitable[None]], items: Iterable[T]) -> None
             await do(item)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(2):
+        for _ in range(at_once):
             group.create_task(worker())
 
 
@@ -263,7 +267,12 @@ async def until(true: Callable[[], object], seconds: float = 20.0) -> None:
 
 def pages_asked(simulator: Simulator) -> list[RequestRecord]:
     """The requests for findings."""
-    return [one for one in simulator.requests if one.operation == "ListImageScanFindings"]
+    return pages_of(simulator.requests)
+
+
+def pages_of(requests: Iterable[RequestRecord]) -> list[RequestRecord]:
+    """Those of the requests that are for findings."""
+    return [one for one in requests if one.operation == "ListImageScanFindings"]
 
 
 def roles_assumed(simulator: Simulator) -> Counter[str]:
