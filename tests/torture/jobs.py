@@ -26,12 +26,15 @@ class Destination(NamedTuple):
 
 
 _ZSTD = '[output]\ncompression = "zstd"\n'
+_PROCESSES = ("--processes", "2")
 DESTINATIONS = {
     "one file": Destination("out.ndjson"),
     "one file, gz": Destination("out.ndjson.gz"),
     "one file, zst": Destination("out.ndjson.zst"),
     "folder": Destination("out/"),
     "folder, zst": Destination("out/", _ZSTD),
+    "one file, by processes": Destination("out.ndjson", "", _PROCESSES),
+    "folder, by processes": Destination("out/", "", _PROCESSES),
 }
 """All that is killed; another way to run is one more entry, with its options."""
 
