@@ -6,7 +6,6 @@ HarvesterError
 ├── OutputError              the output cannot be written                         (exit code 5)
 │   ├── OutputBusyError      another run holds it                                 (exit code 5)
 │   └── OutputClosedError    the reader of stdout went away                       (exit code 141)
-├── WorkerError              a process that read findings died
 └── ServiceError             AWS refused a call, or its answer could not be used
     ├── ThrottledError       too many calls; wait and ask again
     ├── TransientError       5xx or transport; ask again
@@ -71,16 +70,6 @@ class OutputClosedError(OutputError):
     """The reader of the output stream went away."""
 
     exit_code = 141
-
-
-class WorkerError(HarvesterError):
-    """A process that read findings died, or could not be started.
-
-    Attributes:
-        code: a word for it, as a service's error has one.
-    """
-
-    code = "WorkerDied"
 
 
 class ServiceError(HarvesterError):

@@ -121,7 +121,7 @@ class Journey:
     async def _readers(
         self, sink: Sink, quarantine: Quarantine
     ) -> AsyncIterator[Callable[[Visit], Awaitable[Ended]]]:
-        """Yield what reads a target into the sink: this process, or one of several others."""
+        """Yield what reads a target into the sink: this process, or one of several."""
         _, *others = shares(self._settings)
         if not others:
             yield lambda visit: self._visitor.read(visit, sink, quarantine)
@@ -131,7 +131,9 @@ class Journey:
         from harvester.processes.reading import Place  # noqa: PLC0415
 
         place = Place(sink, quarantine, self._tally)
-        async with open_crew(self._settings, others, place, self._exchange.clock) as crew:
+        async with open_crew(
+            self._settings, others, place, self._visitor, self._exchange.clock
+        ) as crew:
             self._crew = crew
             yield crew.read
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from harvester.errors import DamagedAnswerError, HarvesterError, ServiceError, WorkerError
+from harvester.errors import DamagedAnswerError, HarvesterError, ServiceError
 from harvester.model import Outcome, Stage, Status, Target
 
 SLOWEST = 5
@@ -141,7 +141,7 @@ def _stage_of(error: HarvesterError | None) -> Stage:
 
 def code_of(error: HarvesterError | None) -> str:
     """Return an error's code: the service's own, or the kind of ours."""
-    if isinstance(error, ServiceError | WorkerError):
+    if isinstance(error, ServiceError):
         return error.code
     return type(error).__name__ if error is not None else ""
 

@@ -28,6 +28,7 @@ from harvester.settings import AwsSettings, FindingSettings
 from harvester.stopping import LastCalls
 from harvester.tally import Tally
 
+_PAGES = 10.0
 _log = logging.getLogger("harvester")
 
 
@@ -43,6 +44,11 @@ class Visit:
     credentials: Credentials
     rate: float | None = None
     pages: float = 0.0
+
+    @property
+    def load(self) -> float:
+        """How many pages to reckon with: a few where it is not known to be large."""
+        return max(self.pages, _PAGES)
 
 
 @dataclass(frozen=True, slots=True)

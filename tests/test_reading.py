@@ -14,7 +14,7 @@ from harvester.errors import DamagedAnswerError, HarvesterError
 from harvester.model import Condition, Cursor, Page, Query, Standing, Target
 from harvester.output.quarantine import Quarantine
 from harvester.processes.messages import Begun, Failure, Over, Replaced, Wrote
-from harvester.processes.reading import Place, Reading
+from harvester.processes.reading import Afresh, Place, Reading
 from harvester.tally import Tally
 from harvester.visit import Ended, Visit
 
@@ -96,7 +96,7 @@ class Bench:
 async def test_pages_are_written_and_counted() -> None:
     bench = Bench()
     order = bench.reading.order()
-    assert (order.target, order.rate, order.standing, order.chain) == (_TARGET, 2.5, None, False)
+    assert (order.target, order.rate, order.standing) == (_TARGET, 2.5, None)
     bench.reading.begun(Begun(_TARGET, (_WHOLE,), None))
     await bench.write(_WHOLE, "a")
     await bench.write(_WHOLE, None)
@@ -176,19 +176,18 @@ async def test_a_reading_whose_process_died_can_be_done_anew() -> None:
     await bench.write(_HIGH, "a")
     bench.reading.lost()
     assert await bench.reading.ended() is None
-    await bench.reading.withdraw()
+    assert await bench.reading.withdraw()
     bench.check()
     assert bench.sink.replaced == [((_HIGH, _LOW), _WHOLE)]
     assert bench.sink.findings == 0
-    order = bench.reading.order()
-    assert (order.standing, order.chain) == (None, False)
-    bench.reading.begun(Begun(_TARGET, (_WHOLE,), None))
-    await bench.write(_WHOLE, None)
-    assert await bench.end() == Ended(None, 4.0, None)
+    assert (bench.tally.findings, bench.tally.pages) == (0, 1)
+    assert Afresh(bench.sink).standing(_TARGET) is None
 
 
 @pytest.mark.parametrize("parts_replaced", [True, False])
-async def test_what_cannot_be_withdrawn_is_recognized_in_one_chain(*, parts_replaced: bool) -> None:
+async def test_what_cannot_be_withdrawn_is_remembered_for_one_chain(
+    *, parts_replaced: bool
+) -> None:
     bench = Bench(withdraws=False)
     bench.reading.begun(Begun(_TARGET, (_HIGH, _LOW), 9))
     await bench.write(_HIGH, "a")
@@ -196,11 +195,10 @@ async def test_what_cannot_be_withdrawn_is_recognized_in_one_chain(*, parts_repl
     if parts_replaced:
         await bench.reading.replaced(Replaced((_HIGH, _LOW), _WHOLE))
     bench.reading.lost()
-    await bench.reading.withdraw()
+    assert await bench.reading.withdraw()
     (queries, by) = bench.sink.replaced[-1]
     assert by == _WHOLE
     assert set(queries) == {_WHOLE} if parts_replaced else {_HIGH, _WHOLE}
-    assert bench.reading.order().chain
 
 
 @pytest.mark.parametrize("conditions", [(), (Condition("vulnerabilityId", ("CVE-1",)),)])
@@ -220,7 +218,7 @@ async def test_what_an_earlier_run_read_is_not_withdrawn_before_anything_was_sai
     standing = Standing(complete=False, expected=None, cursors=cursors)
     bench = Bench(standing)
     bench.reading.lost()
-    await bench.reading.withdraw()
+    assert not await bench.reading.withdraw()
     assert bench.sink.replaced == []
     assert bench.reading.order().standing == standing
 

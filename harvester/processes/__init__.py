@@ -1,7 +1,7 @@
-"""Several processes that read, where one core is not enough: one finds targets and writes.
+"""Several processes that read, where one core is not enough; the first of them writes.
 
-The first process does all that one process alone does, but for reading: it chooses accounts,
-holds the credentials, and owns the sink, the tally and the summary. Each target goes to one of
-the others, which plans its queries, paces its calls and hands its pages back over a socket
+The first process does all that one process alone does: it chooses accounts, holds the
+credentials, owns the sink, the tally and the summary, and reads. Some of the targets go to the
+others: each plans a target's queries, paces its calls and hands its pages back over a socket
 pair. So a target still has one pacer, and the output one writer.
 """

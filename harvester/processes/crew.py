@@ -1,4 +1,4 @@
-"""The processes that read, seen from the first: who reads what, and what if one dies."""
+"""The processes that read, the first among them: who reads what, and what if one dies."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from anyio.abc import TaskGroup
 
 from harvester.clock import Clock
 from harvester.concurrency import plain_errors
-from harvester.errors import WorkerError
+from harvester.model import Target
 from harvester.openfiles import requests_in_flight
 from harvester.processes.keys import Lender
 from harvester.processes.logs import levels
 from harvester.processes.mate import Mate
 from harvester.processes.messages import Setup
-from harvester.processes.reading import Place, Reading
+from harvester.processes.reading import Afresh, Place, Reading
 from harvester.settings import Settings
-from harvester.visit import Ended, Visit
+from harvester.visit import Ended, Visit, Visitor
 
-_TRIES = 2
 _CLIENT = 10.0
 """What a client for one more region costs, in pages."""
+
+_WRITES_TOO = 1.25
+"""How much more a page costs the process that also writes what the others read."""
 
 _log = logging.getLogger("harvester")
 
 
 @asynccontextmanager
 async def open_crew(
-    settings: Settings, shares: Sequence[int], place: Place, clock: Clock
+    settings: Settings, shares: Sequence[int], place: Place, visitor: Visitor, clock: Clock
 ) -> AsyncIterator[Crew]:
-    """Yield a crew, one process for each share of the requests in flight.
+    """Yield a crew: `visitor` in this process, and one process for each of the shares.
 
-    All of them are gone when the block ends. Raises:
+    All others are gone when the block ends. Raises:
         StartError: a process could not be started.
         OutputError: the sink failed.
     """
     max_rate = settings.limits.max_rate
     requests_in_flight(max(shares))  # warns, once for all, where there may be too few files open
-    crew = Crew(place, clock)
+    crew = Crew(place, visitor, clock)
     try:
         async with plain_errors(), anyio.create_task_group() as group:
             for share in shares:
@@ -55,10 +57,11 @@ async def open_crew(
 
 
 class Crew:
-    """Hands each target to one of its processes."""
+    """Hands each target to one of its processes, this one among them."""
 
-    def __init__(self, place: Place, clock: Clock) -> None:
+    def __init__(self, place: Place, visitor: Visitor, clock: Clock) -> None:
         self._place = place
+        self._here = Here(place, visitor)
         self._clock = clock
         self._lender = Lender()
         self._mates: list[Mate] = []
@@ -74,22 +77,17 @@ class Crew:
         group.start_soon(mate.watch)
 
     async def read(self, visit: Visit) -> Ended:
-        """Read a target: in one process or, where that one dies, anew in another."""
+        """Read a target: in one process or, where that one dies, anew in this one."""
+        mate = self._least_busy(visit.target.region)
+        if isinstance(mate, Here):
+            return await mate.read(visit)
         self._lender.keep(visit.target.account, visit.credentials)
         reading = Reading(self._place, visit)
-        fate = ""
-        for _ in range(_TRIES):
-            mate = self._least_busy(visit.target.region)
-            if mate is None:
-                break
-            if fate:
-                _log.warning("%s: %s; it is read again", visit.target, fate)
-                await reading.withdraw()
-            ended = await mate.read(reading)
-            if ended is not None:
-                return ended
-            fate = mate.fate
-        return Ended(WorkerError(fate or "no process is left that could read it"))
+        ended = await mate.read(reading)
+        if ended is not None:
+            return ended
+        _log.warning("%s: %s; it is read again", visit.target, mate.fate)
+        return await self._here.read(visit, again=await reading.withdraw())
 
     def finish_within(self, seconds: float) -> None:
         """Once dismissed, let calls under way finish for so many seconds, and write their pages."""
@@ -102,10 +100,39 @@ class Crew:
                 for mate in self._mates:
                     group.start_soon(mate.part, self._grace)
 
-    def _least_busy(self, region: str) -> Mate | None:
+    def _least_busy(self, region: str) -> Mate | Here:
         # A process that has called a region before has a client for it.
-        return min(
-            (mate for mate in self._mates if mate.alive),
-            key=lambda mate: mate.load() + _CLIENT * (region not in mate.regions),
-            default=None,
-        )
+        ready: list[Mate | Here] = [self._here, *(mate for mate in self._mates if mate.alive)]
+        return min(ready, key=lambda one: one.load() + _CLIENT * (region not in one.regions))
+
+
+class Here:
+    """This process, as one of those that read.
+
+    Attributes:
+        regions: those that it has called.
+    """
+
+    def __init__(self, place: Place, visitor: Visitor) -> None:
+        self.regions: set[str] = set()
+        self._place = place
+        self._visitor = visitor
+        self._visits: dict[Target, Visit] = {}
+
+    def load(self) -> float:
+        """Return how much it has to do, in pages as far as they are known."""
+        return _WRITES_TOO * sum(one.load for one in self._visits.values())
+
+    async def read(self, visit: Visit, *, again: bool = False) -> Ended:
+        """Read a target, `again` if what another process has read of it was withdrawn."""
+        sink, quarantine = self._place.sink, self._place.quarantine
+        self.regions.add(visit.target.region)
+        self._visits[visit.target] = visit
+        try:
+            if not again:
+                return await self._visitor.read(visit, sink, quarantine)
+            # What cannot be withdrawn is recognized where it comes again by the same queries.
+            chain = not sink.withdraws
+            return await self._visitor.read(visit, Afresh(sink), quarantine, chain=chain)
+        finally:
+            del self._visits[visit.target]

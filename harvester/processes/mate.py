@@ -37,9 +37,6 @@ _PARTING_SECONDS = 1.0
 _PATIENCE = 60
 """The seconds of silence after which a process is taken to hang: it speaks twice a second."""
 
-_PAGES = 10.0
-"""How many pages a target is taken to have where it is not known to be large."""
-
 
 class Mate:
     """A process that reads.
@@ -82,7 +79,7 @@ class Mate:
 
     def load(self) -> float:
         """Return how much it has to do, in pages as far as they are known."""
-        return sum(max(reading.visit.pages, _PAGES) for reading in self.readings.values())
+        return sum(reading.visit.load for reading in self.readings.values())
 
     async def read(self, reading: Reading) -> Ended | None:
         """Read a target; returns how that ended, None where the process died."""

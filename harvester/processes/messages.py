@@ -31,14 +31,10 @@ class Setup(Message, frozen=True, tag="setup"):
 
 
 class Order(Message, frozen=True, tag="order"):
-    """Read a target: see `harvester.visit.Visit` and `harvester.model.Standing`.
-
-    With `chain`, in one chain of pages where it would otherwise be cut.
-    """
+    """Read a target: see `harvester.visit.Visit` and `harvester.model.Standing`."""
 
     target: Target
     rate: float | None
-    chain: bool = False
     stands: bool = False
     expected: int | None = None
     cursors: tuple[tuple[Query, Cursor], ...] = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 
 from harvester.errors import DamagedAnswerError
-from harvester.model import Cursor, Page, Query
+from harvester.model import Cursor, Page, Query, Standing, Target
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import TargetSink
 from harvester.processes.messages import Begun, Order, Over, Replaced, Wrote
@@ -38,8 +38,23 @@ class Place:
     tally: Tally
 
 
+class Afresh:
+    """A sink in which no target stands anywhere: all of it is to be read."""
+
+    def __init__(self, sink: TargetSink) -> None:
+        self.withdraws = sink.withdraws
+        self.begin = sink.begin
+        self.write = sink.write
+        self.replace = sink.replace
+        self.finished = sink.finished
+
+    def standing(self, target: Target) -> Standing | None:  # noqa: ARG002  # a protocol's method
+        """Return None."""
+        return None
+
+
 class Reading:
-    """The reading of one target by another process and, should that one die, anew by a second.
+    """The reading of one target by another process.
 
     What the sink takes is counted here, so that the counts are those of what was written.
 
@@ -58,15 +73,14 @@ class Reading:
         self._left = dict(self._standing.cursors) if self._standing else {}
         self._cursors: dict[Query, Cursor] = {}
         self._written: set[Query] = set()
-        self._cut = self._chain = self._finished = False
+        self._cut = self._finished = False
         self._ended: Ended | None = None
         self._over = anyio.Event()
 
     def order(self) -> Order:
         """Return what a process is told to do."""
-        self._over = anyio.Event()
         if self._standing is None:
-            return Order(self._target, self.visit.rate, chain=self._chain)
+            return Order(self._target, self.visit.rate)
         return Order.going_on(self._target, self.visit.rate, self._standing)
 
     async def ended(self) -> Ended | None:
@@ -122,10 +136,13 @@ class Reading:
             self._ended = Ended()
         self._over.set()
 
-    async def withdraw(self) -> None:
-        """Withdraw all that was read, so that another process can read it anew."""
+    async def withdraw(self) -> bool:
+        """Withdraw all that was read, so that it can be read anew.
+
+        Returns whether there was anything; else an earlier run's part can be gone on with.
+        """
         if not (self._cursors or self._written):
-            return  # nothing: an earlier run's part can be gone on with
+            return False
         queries = self._written | self._cursors.keys() | self._left.keys()
         whole = Query(self._target)
         if self._cut or whole in queries:
@@ -133,9 +150,7 @@ class Reading:
         else:
             for query in sorted(queries):
                 await self._replace([query], query)
-        self._standing = None
-        # What cannot be withdrawn is recognized where it comes again by the same queries.
-        self._cut, self._chain = False, not self._sink.withdraws
+        return True
 
     async def _replace(self, queries: Sequence[Query], by: Query) -> None:
         await self._sink.replace(queries, by)

@@ -129,7 +129,7 @@ class Worker:
             self._link, self.reporter, withdraws=self._withdraws, standing=order.standing
         )
         # The first process sets damaged bodies aside.
-        ended = await self._visitor.read(visit, sink, Quarantine(None), chain=order.chain)
+        ended = await self._visitor.read(visit, sink, Quarantine(None))
         self.reporter.report()
         error = ended.error
         failure = Failure.of(error) if error is not None else None

@@ -129,8 +129,6 @@ _BY_CODE = {
     "TokenRepeated": "the service's chain of pages goes in circles: run the sweep again",
     "CountMismatch": "findings come and go: run the sweep again; if it stays so, the service's "
     "count is wrong: --no-verify",
-    "WorkerDied": "was there enough memory? Try fewer --processes or a lower --max-concurrency, "
-    "and run the sweep again",
     "EndlessEmptyPages": "the service's chain of pages has no end: run the sweep again",
     "InvalidPaginationTokenException": "the findings change faster than they can be read: "
     "run the sweep again, or split it with --filter",

@@ -38,7 +38,7 @@ def _asked(simulator: Simulator, pages: int) -> bool:
 
 @pytest.mark.parametrize("split", ["none", "severity"])
 @pytest.mark.parametrize("output", ["out.ndjson", "-"])
-async def test_what_a_killed_process_was_reading_is_read_by_the_other(
+async def test_what_a_killed_process_was_reading_is_read_again(
     command: Command, output: str, split: str
 ) -> None:
     one = organization(**_SPEC)
@@ -57,24 +57,21 @@ async def test_what_a_killed_process_was_reading_is_read_by_the_other(
     assert done.summary["findings"] == found.total()
 
 
-async def test_where_all_are_killed_nothing_is_called_complete(command: Command) -> None:
+async def test_where_all_others_are_killed_the_first_one_reads_it_all(command: Command) -> None:
     one = organization(**_SPEC)
     options = ("-o", "out.ndjson", "--summary", "summary.json", "--page-size", "5")
-    async with Simulator(one, behaviour=_SLOW) as simulator:
-        async with command.start(simulator, "sweep", *EVERYTHING, *options, *_TWO) as process:
-            await until(lambda: len(pages_asked(simulator)) > 40)
-            for worker in children(process.pid):
-                os.kill(worker, signal.SIGKILL)
-            done = await command.finish(process, 0.0)
-        assert done.code == 3
-        wanted = dict.fromkeys(one.places(), "WorkerDied")
-        assert {place: code for place, (_, _, code) in done.problems.items()} == wanted
-        assert "--processes" in done.err, "the hint"
-        assert done.summary["targets"]["complete"] == 0
-        assert done.summary["findings"] == command.found().total()
-        again = await command.sweep(simulator, *EVERYTHING, "--page-size", "100")
-    assert again.code == 0
+    async with (
+        Simulator(one, behaviour=_SLOW) as simulator,
+        command.start(simulator, "sweep", *EVERYTHING, *options, "--processes", "4") as process,
+    ):
+        await until(lambda: len(pages_asked(simulator)) > 40)
+        for worker in (workers := children(process.pid)):
+            os.kill(worker, signal.SIGKILL)
+        done = await command.finish(process, 0.0)
+    assert len(workers) == 3
+    assert done.code == 0, done.err
     assert_same(command.found(), truth(one))
+    assert done.summary["findings"] == command.found().total()
 
 
 async def test_a_killed_command_leaves_no_process_and_is_gone_on_with(command: Command) -> None:
@@ -90,7 +87,7 @@ async def test_a_killed_command_leaves_no_process_and_is_gone_on_with(command: C
         asked = len(simulator.requests)
         done = await command.sweep(simulator, *EVERYTHING, *_TWO, "--page-size", "5")
         assert len(simulator.requests) > asked
-    assert len(workers) == 2
+    assert len(workers) == 1
     assert done.code == 0
     assert_same(command.found(), truth(one))
 
@@ -207,7 +204,7 @@ async def test_a_second_signal_ends_all_at_once(command: Command) -> None:
         process.send_signal(signal.SIGINT)
         done = await command.finish(process, stop(process, signal.SIGINT))
         await until(lambda: not any(map(runs, workers)), seconds=2.0)
-    assert len(workers) == 2
+    assert len(workers) == 1
     assert done.code in (130, -signal.SIGINT)
 
 
