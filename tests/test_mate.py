@@ -230,6 +230,22 @@ async def test_a_sink_that_fails_is_told(scene: Scene) -> None:
     await scene.parts(0.0, Calls(7))
 
 
+async def test_a_sink_that_fails_at_the_end_leaves_no_process(scene: Scene) -> None:
+    async with scene.working():
+        await scene.says(_page("a"))
+    await scene.says(_page("b"))  # and it goes on running
+    scene.sink.error = OutputError("no space")
+
+    async def part() -> None:
+        async with plain_errors():
+            await scene.mate.part(1.0)
+
+    with pytest.raises(OutputError, match="no space"):
+        await part()
+    assert scene.process.returncode == -signal.SIGKILL
+    assert scene.mate.link.closed
+
+
 async def test_a_process_that_dies_leaves_its_reading_to_others(scene: Scene) -> None:
     async with scene.working():
         await scene.says(_page("a"))

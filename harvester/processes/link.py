@@ -44,6 +44,11 @@ class Link:
         """Whether all that was posted is sent."""
         return not self._parts
 
+    @property
+    def closed(self) -> bool:
+        """Whether its socket was let go of."""
+        return self._end.fileno() < 0
+
     def post(self, message: Message, text: bytes = b"") -> None:
         """Send a message soon."""
         if self._gone:

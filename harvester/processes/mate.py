@@ -124,9 +124,19 @@ class Mate:
             await self._end()
 
     async def part(self, grace: float) -> None:
-        """Have the process finish its calls under way within so many seconds, and end."""
-        if not self.regions:  # it has no calls under way, and perhaps has not even begun
-            await self._end()
+        """Have the process finish its calls under way within so many seconds, and end.
+
+        It is gone, and the socket closed, also where the sink fails meanwhile.
+        """
+        try:
+            if self.regions:  # else it has no calls under way, and perhaps has not even begun
+                await self._hear_out(grace)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._end()
+            self.link.close()
+
+    async def _hear_out(self, grace: float) -> None:
         self.link.post(Stop(grace))
         with anyio.move_on_after(grace + _PARTING_SECONDS):
             async with anyio.create_task_group() as group:
@@ -135,8 +145,6 @@ class Mate:
                     await self._do_last(*self._inbox.popleft(), pages=grace > 0.0)
                 await self._process.wait()
                 group.cancel_scope.cancel()
-        await self._end()
-        self.link.close()
 
     async def _hear(self) -> bool:
         self._listens = True
