@@ -224,7 +224,9 @@ class TargetReader:
         counts in all, is none: an unknown severity, a finding outside any pipeline.
         """
         findings, size = counts["all"], self._sizes.of(self._channel.region)
-        width = self._channel.width
+        # What the pace would allow at this moment does not count: the same findings are to be
+        # cut in the same way, and so stand in the same order, whatever the timing was.
+        width = QUERIES_AT_ONCE
         if self._split == "auto" and not is_long(findings, size):
             return None
         cuts: list[Cut] = []

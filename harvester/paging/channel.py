@@ -129,11 +129,6 @@ class Channel:
     pacer: Pacer
     account: str | None = None
 
-    @property
-    def width(self) -> float:
-        """How many calls the pace lets be in flight at a time, infinite while unknown."""
-        return self.pacer.width
-
     def hurried(self) -> Channel:
         """Return the same channel for calls that can be done without: it gives up soon."""
         wire = _ShortWire(self.exchange.wire)

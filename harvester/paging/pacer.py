@@ -31,11 +31,6 @@ class Pacer:
         """The rate in calls a second, None before any throttle."""
         return self._learner.learned
 
-    @property
-    def width(self) -> float:
-        """How many calls the rate lets be in flight at a time; infinite while it is unknown."""
-        return self._learner.width
-
     async def turn(self, admit: Callable[[], Awaitable[None]]) -> None:
         """Wait until the next call may be sent, those who wait in turn.
 

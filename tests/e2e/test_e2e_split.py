@@ -66,3 +66,23 @@ async def test_a_cut_target_still_keeps_to_its_filters(command: Command) -> None
     assert done.code == 0
     wanted = [finding for finding in one.expected() if finding["severity"] == "MEDIUM"]
     assert_same(command.found(), multiset(wanted))
+
+
+async def test_the_order_is_the_same_whatever_the_pace_was(command: Command) -> None:
+    one = organization(
+        accounts=1, suspended=0, findings=420, regions=("us-east-1",), without_pipeline=0
+    )
+    files: dict[str, bytes] = {}
+
+    async def run(pace: str) -> None:
+        place = command.place(pace)
+        behaviour = Behaviour() if pace == "free" else Behaviour(rate=10, burst=1)
+        async with Simulator(one, behaviour=behaviour) as simulator:
+            done = await place.sweep(simulator, "--page-size", "15")
+            assert any("filters" in each.parameters for each in pages_asked(simulator)), pace
+        assert done.code == 0, done.err
+        assert (done.summary["throttled"] > 0) is (pace == "throttled")
+        files[pace] = (place.folder / "out.ndjson").read_bytes()
+
+    await by_two(run, ("free", "throttled"))
+    assert files["free"] == files["throttled"]
