@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -50,6 +50,10 @@ def journal_of(folder: Path, output: str = "out.ndjson") -> Path:
     return folder / f".{output}.harvester" / "journal"
 
 
+def _clock(later: float) -> Callable[[], float]:
+    return lambda: time.time() + later
+
+
 async def kill(
     command: Command,
     one: Organization,
@@ -57,8 +61,12 @@ async def kill(
     rng: random.Random,
     behaviour: Behaviour = _SLOW,
     faults: Faults | None = None,
+    later: float = 0.0,
 ) -> list[RequestRecord]:
-    """Sweep, and kill the run after a commit or two; returns what it asked."""
+    """Sweep, and kill the run after a commit or two; returns what it asked.
+
+    For the service it is so many seconds `later` than it is.
+    """
     journal, commits = journal_of(command.folder), rng.randint(1, 2)
     arguments = ("sweep", "-o", "out.ndjson", "--summary", "summary.json", *EVERYTHING, *options)
     before = journal.stat().st_ino if journal.exists() else None
@@ -68,7 +76,7 @@ async def kill(
         return records_in(journal) >= 2 + commits and journal.stat().st_ino != before
 
     async with (
-        Simulator(one, behaviour=behaviour, faults=faults) as simulator,
+        Simulator(one, behaviour=behaviour, faults=faults, clock=_clock(later)) as simulator,
         command.start(simulator, *arguments) as process,
     ):
         await until(lambda: process.returncode is not None or committed())
@@ -84,9 +92,13 @@ async def resume(
     *options: str,
     behaviour: Behaviour | None = None,
     code: int = 0,
+    later: float = 0.0,
 ) -> tuple[Done, list[RequestRecord]]:
-    """Start the same command, which must end with a code; returns it, and what it asked."""
-    async with Simulator(one, behaviour=behaviour) as simulator:
+    """Start the same command, which must end with a code; returns it, and what it asked.
+
+    For the service it is so many seconds `later` than it is.
+    """
+    async with Simulator(one, behaviour=behaviour, clock=_clock(later)) as simulator:
         done = await command.sweep(simulator, *EVERYTHING, *options)
         asked = pages_asked(simulator)
     assert done.code == code, done.err
@@ -127,11 +139,10 @@ async def sessions_and_tokens_run_out_all_the_time(command: Command, rng: random
     """Credentials are no part of what is kept: each run has its own."""
     short = Behaviour(latency=0.05, session_duration=0.5, token_lifetime=1.0)
     before: list[RequestRecord] = []
-    for _ in range(2):
-        before += await kill(command, small(), *_CHAINS, rng=rng, behaviour=short)
-        await asyncio.sleep(1.0)  # the last tokens run out
+    for later in (0.0, 1.0):  # when the last tokens have run out
+        before += await kill(command, small(), *_CHAINS, rng=rng, behaviour=short, later=later)
     quick = replace(short, latency=0.01)
-    done, asked = await resume(command, small(), *_CHAINS, behaviour=quick)
+    done, asked = await resume(command, small(), *_CHAINS, behaviour=quick, later=2.0)
     assert "going on with" in done.err
     assert "InvalidPaginationTokenException" in {one.code for one in (*before, *asked)}
     sessions = [one for one in before if one.operation == "AssumeRole"]
