@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from harvester.paging.channel import Wire
+from harvester.paging.channel import Call, Wire
 
 
 class LastCalls:
@@ -34,23 +34,12 @@ class LastCalls:
         """Make ready for calls."""
         await self._wire.open(service, region)
 
-    async def call(
-        self,
-        service: str,
-        region: str,
-        operation: str,
-        parameters: dict[str, Any],
-        *,
-        signer: Any,
-        account: str | None = None,
-    ) -> Any:
+    async def call(self, call: Call, signer: Any) -> Any:
         """Make one call."""
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
-                return await self._wire.call(
-                    service, region, operation, parameters, signer=signer, account=account
-                )
+                return await self._wire.call(call, signer)
             finally:
                 self._scopes.discard(scope)
         # The moment is over, and the scopes around this one are cancelled.

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from harvester.errors import RefusedError, TransientError
+from harvester.paging.channel import Call
 
 Finding = dict[str, Any]
 
@@ -48,18 +49,10 @@ class FakeImageBuilder:
     async def open(self, service: str, region: str) -> None:
         """Nothing to make ready."""
 
-    async def call(
-        self,
-        service: str,
-        region: str,
-        operation: str,
-        parameters: dict[str, Any],
-        *,
-        signer: Any,
-        account: str | None = None,
-    ) -> bytes:
+    async def call(self, call: Call, signer: Any) -> bytes:
         del signer
-        assert (service, region) == ("imagebuilder", "eu-west-1")
+        assert (call.service, call.region) == ("imagebuilder", "eu-west-1")
+        operation, parameters, account = call.operation, call.parameters, call.account
         self.calls[operation] += 1
         if operation in self._denied:
             raise RefusedError("AccessDeniedException", "no", operation=operation, account=account)

@@ -14,6 +14,8 @@ from harvester import errors
 from harvester.aws.answers import MOST_BYTES
 from harvester.aws.bodies import decode_line, decode_page
 from harvester.aws.clients import Clients
+from harvester.paging.channel import Call
+from tests.serving import serving
 
 _MIB = 1 << 20
 _GOOD = b'{"requestId":"1","findings":[]}'
@@ -79,32 +81,25 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(
+async def asking(
     call_seconds: float = 30.0,
 ) -> AsyncIterator[tuple[Service, Callable[[], Awaitable[bytes]]]]:
     """A service, and what asks it for findings."""
     service = Service()
-    runner = web.ServerRunner(
-        web.Server(lambda request: service.behave(request)),  # noqa: PLW0108  # it changes
-        shutdown_timeout=0.01,
-    )
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    clients = Clients(profile=None, endpoint_url=url, max_connections=16, call_seconds=call_seconds)
-
-    async def ask() -> bytes:
-        body: bytes = await clients.call(
-            "imagebuilder", "us-east-1", "list_image_scan_findings", {}, signer=_SIGNER
+    async with serving(lambda request: service.behave(request)) as url:  # noqa: PLW0108  # it changes
+        clients = Clients(
+            profile=None, endpoint_url=url, max_connections=16, call_seconds=call_seconds
         )
-        return body
 
-    try:
+        async def ask() -> bytes:
+            body: bytes = await clients.call(
+                Call("imagebuilder", "us-east-1", "list_image_scan_findings", {}), _SIGNER
+            )
+            return body
+
         async with clients:
             await clients.open("imagebuilder", "us-east-1")
             yield service, ask
-    finally:
-        await runner.cleanup()
 
 
 # The first call of a region goes through the SDK, the others past it.
@@ -114,7 +109,7 @@ ROADS = pytest.mark.parametrize("earlier", [0, 1], ids=["by the SDK", "past it"]
 @ROADS
 @pytest.mark.parametrize("how", ["endless", "promised"])
 async def test_a_body_without_an_end_is_given_up_at_its_bound(how: str, earlier: int) -> None:
-    async with serving() as (service, ask):
+    async with asking() as (service, ask):
         for _ in range(earlier):
             assert await ask() == _GOOD
         service.behave = getattr(service, how)
@@ -135,7 +130,7 @@ async def test_a_body_without_an_end_is_given_up_at_its_bound(how: str, earlier:
 async def test_many_bodies_without_an_end_fill_no_memory_together() -> None:
     ended: list[int] = []
 
-    async with serving() as (service, ask):
+    async with asking() as (service, ask):
         assert await ask() == _GOOD
         service.behave = service.endless
 
@@ -155,7 +150,7 @@ async def test_many_bodies_without_an_end_fill_no_memory_together() -> None:
 
 @ROADS
 async def test_a_body_that_drips_ends_with_its_calls_time(earlier: int) -> None:
-    async with serving(call_seconds=0.5) as (service, ask):
+    async with asking(call_seconds=0.5) as (service, ask):
         for _ in range(earlier):
             assert await ask() == _GOOD
         for behave in (service.dripping, service.silent):
@@ -169,7 +164,7 @@ async def test_a_body_that_drips_ends_with_its_calls_time(earlier: int) -> None:
 
 @ROADS
 async def test_a_body_that_is_cut_off_is_asked_for_again(earlier: int) -> None:
-    async with serving() as (service, ask):
+    async with asking() as (service, ask):
         for _ in range(earlier):
             assert await ask() == _GOOD
         service.behave = service.cut
@@ -185,7 +180,7 @@ async def test_a_page_with_a_text_of_fifty_megabytes_is_read_whole() -> None:
         await request.read()
         return web.Response(body=body)
 
-    async with serving() as (service, ask):
+    async with asking() as (service, ask):
         service.behave = large
         assert await ask() == body
     page = decode_page(body, account="111122223333", region="us-east-1")

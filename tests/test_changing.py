@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.errors import CountMismatchError
+from harvester.paging.channel import Call
 from tests.fake_image_builder import FakeImageBuilder
 from tests.test_repeats import LIST, SINKS, SPLITS, Withdrawing, held, read
 from tests.test_splitting import Streamed, make
@@ -21,9 +22,9 @@ class Changing(FakeImageBuilder):
         super().__init__(*given, **named)
         self._rng, self._comes, self._goes = random.Random(seed), comes, goes
 
-    async def call(self, service: str, region: str, operation: str, *a: Any, **b: Any) -> Any:
-        answer = await super().call(service, region, operation, *a, **b)
-        if operation == LIST:
+    async def call(self, call: Call, signer: Any) -> Any:
+        answer = await super().call(call, signer)
+        if call.operation == LIST:
             for _ in range(int(self._comes + self._rng.random())):
                 new = {**self.findings[0], "title": f"new {self._rng.random()}"}
                 self.findings.insert(self._rng.randrange(len(self.findings)), new)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from harvester import errors
 from harvester.aws.clients import Clients
 from harvester.aws.faults import classify, translate
+from harvester.paging.channel import Call
 from harvester.simulator import Faults, Organization, Simulator
 
 
@@ -219,7 +220,7 @@ async def test_garbage_from_a_service_that_the_sdk_parses_is_no_other_error() ->
         for _ in range(6):  # half a body, HTML, nothing, …
             try:
                 answer = await clients.call(
-                    "sts", "us-east-1", "get_caller_identity", {}, signer=signer
+                    Call("sts", "us-east-1", "get_caller_identity", {}), signer
                 )
             except errors.ServiceError as error:
                 assert isinstance(error, errors.TransientError)  # noqa: PT017

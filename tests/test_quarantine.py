@@ -16,7 +16,7 @@ from harvester.clock import Clock
 from harvester.errors import MOST_KEPT, DamagedAnswerError
 from harvester.model import Query, Target
 from harvester.output.quarantine import MOST_FILES, Quarantine, quarantine_for
-from harvester.paging.channel import Exchange
+from harvester.paging.channel import Call, Exchange
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
 from harvester.reader import TargetReader
@@ -174,7 +174,7 @@ class Odd:
     async def open(self, service: str, region: str) -> None:
         """Nothing to make ready."""
 
-    async def call(self, *_: Any, **__: Any) -> bytes:
+    async def call(self, call: Call, signer: Any) -> bytes:  # noqa: ARG002  # a protocol's method
         self.calls += 1
         return self.body
 

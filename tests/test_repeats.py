@@ -18,7 +18,7 @@ from harvester.errors import CountMismatchError, ServiceError
 from harvester.model import Page, Query
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import StreamSink
-from harvester.paging.channel import Exchange
+from harvester.paging.channel import Call, Exchange
 from harvester.paging.repeats import Repeats
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
@@ -175,10 +175,10 @@ async def test_without_a_count_findings_are_written_as_the_service_gave_them(
 @SINKS
 async def test_what_was_held_back_is_written_where_the_chain_breaks(sink: type[Streamed]) -> None:
     class Breaking(FakeImageBuilder):
-        async def call(self, service: str, region: str, operation: str, *a: Any, **b: Any) -> Any:
+        async def call(self, call: Call, signer: Any) -> Any:
             if self.calls[LIST] == 3:
                 self._failing = frozenset({LIST})
-            return await super().call(service, region, operation, *a, **b)
+            return await super().call(call, signer)
 
     service = Breaking(with_twins(450, 99))
     found, error = await read(service, sink())

@@ -13,7 +13,7 @@ from harvester.clock import Clock
 from harvester.errors import ServiceError, ThrottledError
 from harvester.model import Query
 from harvester.output.quarantine import Quarantine
-from harvester.paging.channel import Exchange
+from harvester.paging.channel import Call, Exchange
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
 from harvester.reader import TargetReader
@@ -32,7 +32,8 @@ class Stormy(FakeImageBuilder):
     storm = (0.0, 0.0)
     hung: frozenset[str] = frozenset()
 
-    async def call(self, service: str, region: str, operation: str, *a: Any, **b: Any) -> bytes:
+    async def call(self, call: Call, signer: Any) -> bytes:
+        operation = call.operation
         await anyio.sleep(0.05)
         if operation in self.hung:
             self.calls[operation] += 1
@@ -40,7 +41,7 @@ class Stormy(FakeImageBuilder):
         if self.storm[0] <= anyio.current_time() < self.storm[1]:
             self.calls["throttled"] += 1
             raise ThrottledError("ThrottlingException", "no", operation=operation, status=429)
-        return await super().call(service, region, operation, *a, **b)
+        return await super().call(call, signer)
 
 
 async def _read(service: Stormy, **chosen: Any) -> tuple[int, float, ServiceError | None]:

@@ -23,6 +23,7 @@ from harvester.aws.models import quicken
 from harvester.aws.transport import session_class
 from harvester.errors import HarvesterError, SettingsError
 from harvester.names import is_region
+from harvester.paging.channel import Call
 from harvester.settings.values import shown
 from harvester.text import Secret, printable
 
@@ -114,16 +115,7 @@ class Clients:
         except (BotoCoreError, OSError, ValueError) as error:
             raise translate(error, operation="open", account=None, region=region) from None
 
-    async def call(
-        self,
-        service: str,
-        region: str,
-        operation: str,
-        parameters: dict[str, Any],
-        *,
-        signer: AioCredentials,
-        account: str | None = None,
-    ) -> Any:
+    async def call(self, call: Call, signer: AioCredentials) -> Any:
         """Make one call, once, signed by `signer`.
 
         Returns the raw body for Image Builder and the SDK's parsed answer for other services.
@@ -132,31 +124,30 @@ class Clients:
         mark = _signer.set(signer)
         try:
             with anyio.fail_after(self._call_seconds):
-                client = await self._client(service, region)
-                if service == "imagebuilder":
-                    return await self._image_builder(client, region, operation, parameters)
-                return _veiled(await getattr(client, operation)(**parameters))
+                client = await self._client(call.service, call.region)
+                if call.service == "imagebuilder":
+                    return await self._image_builder(client, call)
+                return _veiled(await getattr(client, call.operation)(**call.parameters))
         except HarvesterError:
             raise
         except Exception as error:  # noqa: BLE001  # see the comment
             # All of them: what the SDK's parsers raise on garbage has no common base.
             raise translate(
                 error,
-                operation=operation_name(operation),
-                account=account,
-                region=region if service != "organizations" else None,
-                secrets=(signer.secret_key, signer.token, parameters.get("ExternalId")),
+                operation=operation_name(call.operation),
+                account=call.account,
+                region=call.region if call.service != "organizations" else None,
+                secrets=(signer.secret_key, signer.token, call.parameters.get("ExternalId")),
             ) from None  # the SDK's error may hold what was redacted from ours
         finally:
             _signer.reset(mark)
 
-    async def _image_builder(
-        self, client: Any, region: str, operation: str, parameters: dict[str, Any]
-    ) -> bytes:
-        model = self._models.get((region, operation))
+    async def _image_builder(self, client: Any, call: Call) -> bytes:
+        model = self._models.get((call.region, call.operation))
         if model is not None:
-            return await _send(client, model.request(parameters, _signer.get()), operation)
-        answer = await getattr(client, operation)(**parameters)
+            request = model.request(call.parameters, _signer.get())
+            return await _send(client, request, call.operation)
+        answer = await getattr(client, call.operation)(**call.parameters)
         raw: bytes = answer["raw"]
         return raw
 

@@ -40,6 +40,17 @@ class Keys(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked of AWS: a client method with its parameters, of an account in a region."""
+
+    service: str
+    region: str
+    operation: str
+    parameters: dict[str, Any]
+    account: str | None = None
+
+
 class Wire(Protocol):
     """One attempt at one call: see `harvester.aws.clients.Clients`."""
 
@@ -47,17 +58,8 @@ class Wire(Protocol):
         """Make ready for calls, so that the first of them is not held up."""
         ...
 
-    async def call(
-        self,
-        service: str,
-        region: str,
-        operation: str,
-        parameters: dict[str, Any],
-        *,
-        signer: Any,
-        account: str | None = None,
-    ) -> Any:
-        """Make one call."""
+    async def call(self, call: Call, signer: Any) -> Any:
+        """Make one call, signed by `signer`."""
         ...
 
 
@@ -70,26 +72,15 @@ class _ShortWire:
     async def open(self, service: str, region: str) -> None:
         await self.wire.open(service, region)
 
-    async def call(
-        self,
-        service: str,
-        region: str,
-        operation: str,
-        parameters: dict[str, Any],
-        *,
-        signer: Any,
-        account: str | None = None,
-    ) -> Any:
+    async def call(self, call: Call, signer: Any) -> Any:
         with anyio.move_on_after(_HURRIED_SECONDS):
-            return await self.wire.call(
-                service, region, operation, parameters, signer=signer, account=account
-            )
+            return await self.wire.call(call, signer)
         raise TransientError(
             "Timeout",
             "no whole answer arrived in five seconds",
-            operation=operation,
-            account=account,
-            region=region,
+            operation=call.operation,
+            account=call.account,
+            region=call.region,
         )
 
 
@@ -174,17 +165,11 @@ class Channel:
     async def _send(self, operation: str, parameters: dict[str, Any], signer: Any) -> Any:
         """Make one call now, and note what it says about the pace and the credentials."""
         exchange = self.exchange
+        call = Call(self.service, self.region, operation, parameters, self.account)
         exchange.tally.requests += 1
         sent = exchange.clock.now()
         try:
-            answer = await exchange.wire.call(
-                self.service,
-                self.region,
-                operation,
-                parameters,
-                signer=signer,
-                account=self.account,
-            )
+            answer = await exchange.wire.call(call, signer)
         except ThrottledError:
             exchange.tally.throttled += 1
             self.pacer.throttled(sent)
