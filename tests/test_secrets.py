@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -35,6 +34,7 @@ from harvester.settings import AccountSettings, check_settings, load_settings
 from harvester.tally import Tally
 from harvester.text import Secret, redact
 from tests.e2e.strangers import refusing
+from tests.serving import serving
 
 _KEY = "canaryKey/+aB9&'x"
 _TOKEN = "canaryToken//8e1c5d3b7a90+==/" + "token" * 20
@@ -208,22 +208,11 @@ async def test_errors_of_answers_with_keys_in_them_hold_no_secret() -> None:
         )
         return web.Response(content_type="text/xml", body=body.encode())
 
-    async with _serving(handle) as sts, _accounts(sts) as accounts:
+    async with serving(handle) as sts, _accounts(sts) as accounts:
         with pytest.raises(harvester.ServiceError) as caught:
             await _assume(accounts)
     assert caught.value.code == "DamagedAnswer"
     _assert_silent(caught.value, "_session")
-
-
-@asynccontextmanager
-async def _serving(handle: Any) -> AsyncIterator[str]:
-    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 _PROFILES = f"""
@@ -250,7 +239,7 @@ async def test_errors_of_the_credential_chain_hold_no_secret(
     async def garble(request: web.BaseRequest) -> web.Response:
         return web.Response(body=_echo(request, await request.read()).encode())
 
-    server = refusing(_echo, xml=True) if answer == "echo" else _serving(garble)
+    server = refusing(_echo, xml=True) if answer == "echo" else serving(garble)
     async with server as sts:
         monkeypatch.setenv("AWS_ENDPOINT_URL", sts)
         with pytest.raises(harvester.StartError) as caught:

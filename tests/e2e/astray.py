@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.serving import serving
+
 
 @dataclass
 class Listener:
@@ -37,14 +39,8 @@ async def listening(
         listener.heard.append(f"{request.headers} {await request.read()!r}")
         return web.Response(status=status, headers=headers)
 
-    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    listener.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(handle) as listener.url:
         yield listener
-    finally:
-        await runner.cleanup()
 
 
 class Authority:

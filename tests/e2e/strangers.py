@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape
 import orjson
 from aiohttp import web
 
+from tests.serving import serving
+
 _IDENTITY = (
     '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
     "<GetCallerIdentityResult><Arn>arn:aws:iam::{0}:user/me</Arn><UserId>AIDA1</UserId>"
@@ -40,14 +42,8 @@ async def refusing(words: Words, *, xml: bool, caller: str = "") -> AsyncIterato
         )
         return web.Response(status=403, content_type="text/xml", body=body.encode())
 
-    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.01)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(handle) as url:
+        yield url
 
 
 @asynccontextmanager
@@ -63,10 +59,5 @@ async def answering(*bodies: bytes) -> AsyncIterator[str]:
             return web.Response(status=403, body=b'{"message": "no"}')
         return web.Response(body=bodies[int(asked.get("nextToken", "0"))])
 
-    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(handle) as url:
+        yield url

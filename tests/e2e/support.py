@@ -21,6 +21,7 @@ import orjson
 import zstandard
 
 from harvester.simulator import (
+    Behaviour,
     Organization,
     OrganizationSpec,
     RequestRecord,
@@ -35,6 +36,11 @@ Place = tuple[str, str]
 REGIONS = ("us-east-1", "eu-west-1")
 ROLE = ("--role-name", "Harvester")
 EVERYTHING = ("--organization", *ROLE, "--region", "all")
+TWO = ("--processes", "2")
+SLOW = Behaviour(latency=0.1)
+LEVEL = {"empty_share": 0.0, "skew": 0.2}
+"""Of `organization`: targets of nearly the same size, so that all of them take a while."""
+
 _LONGEST_RUN = 60.0
 
 

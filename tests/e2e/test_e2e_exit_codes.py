@@ -13,6 +13,7 @@ from harvester.simulator import Behaviour, Faults, Simulator
 from tests.e2e.support import (
     EVERYTHING,
     ROLE,
+    TWO,
     Command,
     Done,
     assert_same,
@@ -157,11 +158,13 @@ async def _unwritable(command: Command, simulator: Simulator, options: tuple[str
     assert len(done.err.splitlines()) <= 2
 
 
-async def test_a_full_disk_behind_stdout_is_5(command: Command) -> None:
+@pytest.mark.parametrize("more", [(), (*EVERYTHING, *TWO, "--page-size", "5")])
+async def test_a_full_disk_behind_stdout_is_5(command: Command, more: tuple[str, ...]) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
+    options = ("sweep", "--summary", "summary.json", *more)
     try:
         async with Simulator(organization()) as simulator:
-            done = await command(simulator, "sweep", "--summary", "summary.json", stdout=full)
+            done = await command(simulator, *options, stdout=full)
     finally:
         os.close(full)
     assert done.code == 5

@@ -20,6 +20,7 @@ from tests.e2e.support import (
     organization,
     truth,
 )
+from tests.serving import serving
 
 _ONE = {"accounts": 2, "suspended": 0, "findings": 40, "regions": ("us-east-1",)}
 _REGIONS = (
@@ -39,13 +40,8 @@ async def _answering(body: str, content_type: str) -> AsyncIterator[str]:
         await request.read()
         return web.Response(body=body.encode(), content_type=content_type)
 
-    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(handle) as url:
+        yield url
 
 
 def _described(names: tuple[str, ...]) -> str:

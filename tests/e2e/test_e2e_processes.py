@@ -20,6 +20,9 @@ from harvester.settings import LimitSettings
 from harvester.simulator import Behaviour, Faults, RequestRecord, Simulator
 from tests.e2e.support import (
     EVERYTHING,
+    LEVEL,
+    SLOW,
+    TWO,
     Command,
     Place,
     assert_same,
@@ -34,10 +37,6 @@ from tests.e2e.support import (
     truth,
     until,
 )
-
-_TWO = ("--processes", "2")
-_SLOW = Behaviour(latency=0.1)
-_SPEC = {"empty_share": 0.0, "skew": 0.2}
 
 
 def _seen(pid: int) -> list[str]:
@@ -69,7 +68,7 @@ async def test_every_finding_comes_once(command: Command, name: str) -> None:
 async def test_files_and_summaries_are_those_of_one_process(
     command: Command, processes: str
 ) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     done = {}
     async with Simulator(one) as simulator:
         for number in ("1", processes):
@@ -110,15 +109,15 @@ async def test_more_processes_than_targets_do_no_harm(command: Command) -> None:
 
 
 async def test_all_together_keep_to_the_bound_of_requests_in_flight(command: Command) -> None:
-    one = organization(**_SPEC)
-    async with Simulator(one, behaviour=_SLOW) as simulator:
+    one = organization(**LEVEL)
+    async with Simulator(one, behaviour=SLOW) as simulator:
         options = ("--processes", "3", "--max-concurrency", "5", "--page-size", "10")
         done = await command.sweep(simulator, *EVERYTHING, *options, "--split", "severity")
         times = sorted(request.time for request in simulator.requests)
     assert done.code == 0
     assert_same(command.found(), truth(one))
     # Each takes longer than this: what begins within it is in flight together.
-    window = 0.9 * _SLOW.latency
+    window = 0.9 * SLOW.latency
     most = max(bisect(times, time + window) - index for index, time in enumerate(times))
     assert 3 <= most <= 5
 
@@ -135,12 +134,12 @@ async def test_a_number_that_is_none_is_one_clear_line(command: Command, number:
 async def test_pipelines_are_chosen_and_missed(command: Command) -> None:
     one = organization(accounts=2, suspended=0)
     async with Simulator(one) as simulator:
-        done = await command.sweep(simulator, *EVERYTHING, *_TWO, "--pipeline", "*")
+        done = await command.sweep(simulator, *EVERYTHING, *TWO, "--pipeline", "*")
         assert done.code == 0
         everything = command.found()
         inside = [f for f in one.expected() if "imagePipelineArn" in f]
         assert_same(everything, multiset(inside))
-        none = await command.sweep(simulator, *EVERYTHING, *_TWO, "--pipeline", "nothing-is-so")
+        none = await command.sweep(simulator, *EVERYTHING, *TWO, "--pipeline", "nothing-is-so")
     assert none.code == 0
     assert "no pipeline matches nothing-is-so" in none.err
 
@@ -175,7 +174,7 @@ async def test_what_cannot_be_understood_is_set_aside_once(command: Command) -> 
     one = organization(accounts=2, suspended=0, findings=60, empty_share=0.0)
     bad = set(list(one.places())[:2])
     async with Simulator(one, faults=Faults(unending_targets=frozenset(bad))) as simulator:
-        done = await command.sweep(simulator, *EVERYTHING, *_TWO)
+        done = await command.sweep(simulator, *EVERYTHING, *TWO)
     assert done.code == 3
     assert done.problems == dict.fromkeys(bad, ("incomplete", "findings", "BodyTooLarge"))
     kept = list((command.folder / "out.ndjson.damaged").iterdir())
@@ -190,7 +189,7 @@ async def test_what_cannot_be_understood_is_set_aside_once(command: Command) -> 
 async def test_each_target_keeps_its_pace(command: Command) -> None:
     """The bound of a rate holds for each target, and so one process at a time calls for it."""
     one = organization(accounts=2, suspended=0, findings=240, empty_share=0.0, skew=0.0)
-    options = (*_TWO, "--page-size", "5", "--max-rate", "20", "--split", "severity")
+    options = (*TWO, "--page-size", "5", "--max-rate", "20", "--split", "severity")
     async with Simulator(one) as simulator:
         done = await command.sweep(simulator, *EVERYTHING, *options)
         asked: dict[Place, list[RequestRecord]] = defaultdict(list)
@@ -209,7 +208,7 @@ async def test_each_target_keeps_its_pace(command: Command) -> None:
 async def test_a_throttle_is_learned_and_counted(command: Command) -> None:
     one = organization(accounts=2, suspended=0, findings=400, empty_share=0.0, skew=0.0)
     async with Simulator(one, behaviour=Behaviour(rate=20, burst=5)) as simulator:
-        done = await command.sweep(simulator, *EVERYTHING, *_TWO, "--page-size", "5")
+        done = await command.sweep(simulator, *EVERYTHING, *TWO, "--page-size", "5")
         assert done.summary["throttled"] == simulator.count(code=simulator.behaviour.throttle_code)
         assert done.summary["requests"] == len(simulator.requests)
     assert done.code == 0
@@ -223,7 +222,7 @@ async def test_sessions_that_run_out_are_renewed(command: Command) -> None:
     one = organization(accounts=3, suspended=0, findings=90, regions=("us-east-1",), skew=0.0)
     behaviour = Behaviour(session_duration=2.0, latency=0.1)
     async with Simulator(one, behaviour=behaviour) as simulator:
-        options = (*_TWO, "--page-size", "1", "--split", "none", "--no-verify")
+        options = (*TWO, "--page-size", "1", "--split", "none", "--no-verify")
         done = await command.sweep(simulator, *EVERYTHING, *options)
         assert max(roles_assumed(simulator).values()) >= 2, "a session should have run out"
     assert done.code == 0
@@ -233,19 +232,19 @@ async def test_sessions_that_run_out_are_renewed(command: Command) -> None:
 async def test_keys_that_are_refused_are_renewed(command: Command) -> None:
     one = organization(accounts=3, suspended=0)
     async with Simulator(one, faults=Faults(expired=0.2, seed=3)) as simulator:
-        done = await command.sweep(simulator, *EVERYTHING, *_TWO, "--page-size", "20")
+        done = await command.sweep(simulator, *EVERYTHING, *TWO, "--page-size", "20")
         assert simulator.count(fault="expired") > 0
     assert done.code == 0
     assert_same(command.found(), truth(one))
 
 
 async def test_no_secret_stands_in_what_others_can_see_of_a_process(command: Command) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     external = "canary-external-id-77ab"
     behaviour = Behaviour(latency=0.1, external_id=external)
     async with Simulator(one, behaviour=behaviour) as simulator:
         own = simulator.environment()
-        options = (*EVERYTHING, *_TWO, "-o", "out.ndjson", "--page-size", "5", "-vv")
+        options = (*EVERYTHING, *TWO, "-o", "out.ndjson", "--page-size", "5", "-vv")
         async with command.start(
             simulator, "sweep", *options, "--external-id", external
         ) as process:
@@ -264,7 +263,7 @@ async def test_no_secret_stands_in_what_others_can_see_of_a_process(command: Com
 async def test_logs_of_all_processes_come_in_one_way(command: Command) -> None:
     one = organization(accounts=2, suspended=0, empty_share=0.0)
     async with Simulator(one, faults=Faults(error_500=0.2, seed=1)) as simulator:
-        options = (*EVERYTHING, *_TWO, "-vv", "--log-format", "json", "--page-size", "20")
+        options = (*EVERYTHING, *TWO, "-vv", "--log-format", "json", "--page-size", "20")
         done = await command.sweep(simulator, *options)
     assert done.code == 0
     lines = done.err.splitlines()

@@ -14,6 +14,9 @@ import harvester
 from harvester.simulator import Behaviour, Simulator
 from tests.e2e.support import (
     EVERYTHING,
+    LEVEL,
+    SLOW,
+    TWO,
     Command,
     assert_same,
     children,
@@ -27,10 +30,6 @@ from tests.e2e.support import (
     until,
 )
 
-_TWO = ("--processes", "2")
-_SLOW = Behaviour(latency=0.1)
-_SPEC = {"empty_share": 0.0, "skew": 0.2}
-
 
 def _asked(simulator: Simulator, pages: int) -> bool:
     return len(pages_asked(simulator)) > pages
@@ -41,10 +40,10 @@ def _asked(simulator: Simulator, pages: int) -> bool:
 async def test_what_a_killed_process_was_reading_is_read_again(
     command: Command, output: str, split: str
 ) -> None:
-    one = organization(**_SPEC)
-    options = (*_TWO, "-o", output, "--summary", "summary.json", "--page-size", "5")
+    one = organization(**LEVEL)
+    options = (*TWO, "-o", output, "--summary", "summary.json", "--page-size", "5")
     async with (
-        Simulator(one, behaviour=_SLOW) as simulator,
+        Simulator(one, behaviour=SLOW) as simulator,
         command.start(simulator, "sweep", *EVERYTHING, *options, "--split", split) as process,
     ):
         await until(lambda: len(pages_asked(simulator)) > 40)
@@ -58,10 +57,10 @@ async def test_what_a_killed_process_was_reading_is_read_again(
 
 
 async def test_where_all_others_are_killed_the_first_one_reads_it_all(command: Command) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     options = ("-o", "out.ndjson", "--summary", "summary.json", "--page-size", "5")
     async with (
-        Simulator(one, behaviour=_SLOW) as simulator,
+        Simulator(one, behaviour=SLOW) as simulator,
         command.start(simulator, "sweep", *EVERYTHING, *options, "--processes", "4") as process,
     ):
         await until(lambda: len(pages_asked(simulator)) > 40)
@@ -75,9 +74,9 @@ async def test_where_all_others_are_killed_the_first_one_reads_it_all(command: C
 
 
 async def test_a_killed_command_leaves_no_process_and_is_gone_on_with(command: Command) -> None:
-    one = organization(**_SPEC)
-    options = ("sweep", *EVERYTHING, *_TWO, "-o", "out.ndjson", "--page-size", "5")
-    async with Simulator(one, behaviour=_SLOW) as simulator:
+    one = organization(**LEVEL)
+    options = ("sweep", *EVERYTHING, *TWO, "-o", "out.ndjson", "--page-size", "5")
+    async with Simulator(one, behaviour=SLOW) as simulator:
         async with command.start(simulator, *options) as process:
             await until(lambda: len(pages_asked(simulator)) > 40)
             workers = children(process.pid)
@@ -85,7 +84,7 @@ async def test_a_killed_command_leaves_no_process_and_is_gone_on_with(command: C
             await process.wait()
             await until(lambda: not any(map(runs, workers)))
         asked = len(simulator.requests)
-        done = await command.sweep(simulator, *EVERYTHING, *_TWO, "--page-size", "5")
+        done = await command.sweep(simulator, *EVERYTHING, *TWO, "--page-size", "5")
         assert len(simulator.requests) > asked
     assert len(workers) == 1
     assert done.code == 0
@@ -96,9 +95,9 @@ async def test_a_killed_command_leaves_no_process_and_is_gone_on_with(command: C
 async def test_a_signal_ends_all_processes_and_loses_nothing(
     command: Command, number: signal.Signals
 ) -> None:
-    one = organization(**_SPEC)
-    options = (*EVERYTHING, *_TWO, "-o", "out.ndjson", "--summary", "summary.json")
-    async with Simulator(one, behaviour=_SLOW) as simulator:
+    one = organization(**LEVEL)
+    options = (*EVERYTHING, *TWO, "-o", "out.ndjson", "--summary", "summary.json")
+    async with Simulator(one, behaviour=SLOW) as simulator:
         async with command.start(simulator, "sweep", *options, "--page-size", "5") as process:
             await until(lambda: len(pages_asked(simulator)) > 40)
             workers = children(process.pid)
@@ -122,10 +121,10 @@ async def test_a_signal_ends_all_processes_and_loses_nothing(
 
 
 async def test_signals_to_those_that_read_are_for_the_first_process(command: Command) -> None:
-    one = organization(**_SPEC)
-    options = ("sweep", *EVERYTHING, *_TWO, "-o", "out.ndjson", "--page-size", "10")
+    one = organization(**LEVEL)
+    options = ("sweep", *EVERYTHING, *TWO, "-o", "out.ndjson", "--page-size", "10")
     async with (
-        Simulator(one, behaviour=_SLOW) as simulator,
+        Simulator(one, behaviour=SLOW) as simulator,
         command.start(simulator, *options) as process,
     ):
         await until(lambda: len(pages_asked(simulator)) > 20)
@@ -141,10 +140,10 @@ async def test_signals_to_those_that_read_are_for_the_first_process(command: Com
 async def test_what_a_signal_cuts_short_on_stdout_are_whole_lines_and_counted(
     command: Command,
 ) -> None:
-    one = organization(**_SPEC)
-    options = (*EVERYTHING, *_TWO, "--summary", "summary.json", "--page-size", "10")
+    one = organization(**LEVEL)
+    options = (*EVERYTHING, *TWO, "--summary", "summary.json", "--page-size", "10")
     async with (
-        Simulator(one, behaviour=_SLOW) as simulator,
+        Simulator(one, behaviour=SLOW) as simulator,
         command.start(simulator, "sweep", *options) as process,
     ):
         reading = asyncio.create_task(command.finish(process, 0.0))
@@ -160,9 +159,9 @@ async def test_what_a_signal_cuts_short_on_stdout_are_whole_lines_and_counted(
 async def test_a_reader_that_stands_still_does_not_keep_a_signal_from_ending_them(
     command: Command,
 ) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     reader, writer = os.pipe()  # nobody reads it
-    options = ("sweep", *EVERYTHING, *_TWO, "--summary", "summary.json", "--page-size", "10")
+    options = ("sweep", *EVERYTHING, *TWO, "--summary", "summary.json", "--page-size", "10")
     try:
         async with (
             Simulator(one) as simulator,
@@ -180,8 +179,8 @@ async def test_a_reader_that_stands_still_does_not_keep_a_signal_from_ending_the
 
 
 async def test_a_deadline_ends_all_processes_and_loses_nothing(command: Command) -> None:
-    one = organization(**_SPEC)
-    options = (*EVERYTHING, *_TWO, "--page-size", "5")
+    one = organization(**LEVEL)
+    options = (*EVERYTHING, *TWO, "--page-size", "5")
     async with Simulator(one, behaviour=Behaviour(latency=0.15)) as simulator:
         done = await command.sweep(simulator, *options, "--deadline", "3s")
     assert done.code == 3
@@ -197,8 +196,8 @@ async def test_a_deadline_ends_all_processes_and_loses_nothing(command: Command)
 
 async def test_a_second_signal_ends_all_at_once(command: Command) -> None:
     async with (
-        Simulator(organization(**_SPEC), behaviour=Behaviour(latency=0.5)) as simulator,
-        command.start(simulator, "sweep", *EVERYTHING, *_TWO) as process,
+        Simulator(organization(**LEVEL), behaviour=Behaviour(latency=0.5)) as simulator,
+        command.start(simulator, "sweep", *EVERYTHING, *TWO) as process,
     ):
         await until(lambda: pages_asked(simulator))
         workers = children(process.pid)
@@ -211,8 +210,8 @@ async def test_a_second_signal_ends_all_at_once(command: Command) -> None:
 
 async def test_a_signal_before_anything_is_read_ends_them_too(command: Command) -> None:
     async with (
-        Simulator(organization(**_SPEC), behaviour=_SLOW) as simulator,
-        command.start(simulator, "sweep", *EVERYTHING, *_TWO) as process,
+        Simulator(organization(**LEVEL), behaviour=SLOW) as simulator,
+        command.start(simulator, "sweep", *EVERYTHING, *TWO) as process,
     ):
         await until(lambda: children(process.pid))
         workers = children(process.pid)
@@ -224,9 +223,9 @@ async def test_a_signal_before_anything_is_read_ends_them_too(command: Command) 
 async def test_one_that_stands_still_does_not_keep_a_signal_from_ending_it(
     command: Command,
 ) -> None:
-    one = organization(**_SPEC)
-    options = (*EVERYTHING, *_TWO, "-o", "out.ndjson", "--summary", "summary.json")
-    async with Simulator(one, behaviour=_SLOW) as simulator:
+    one = organization(**LEVEL)
+    options = (*EVERYTHING, *TWO, "-o", "out.ndjson", "--summary", "summary.json")
+    async with Simulator(one, behaviour=SLOW) as simulator:
         async with command.start(simulator, "sweep", *options, "--page-size", "5") as process:
             await until(lambda: len(pages_asked(simulator)) > 40)
             workers = children(process.pid)
@@ -242,9 +241,9 @@ async def test_one_that_stands_still_does_not_keep_a_signal_from_ending_it(
 
 
 async def test_another_number_of_processes_goes_on_with_what_is_left(command: Command) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     options = (*EVERYTHING, "-o", "out.ndjson", "--summary", "summary.json", "--split", "severity")
-    async with Simulator(one, behaviour=_SLOW) as simulator:
+    async with Simulator(one, behaviour=SLOW) as simulator:
         for turn, number in enumerate(("1", "2", "3")):
             enough = partial(_asked, simulator, 50 * (turn + 1))
             more = ("--page-size", "5", "--processes", number)
@@ -261,9 +260,9 @@ async def test_another_number_of_processes_goes_on_with_what_is_left(command: Co
 
 
 async def test_a_full_disk_ends_them_all(command: Command) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     script = 'ulimit -f 100; trap "" XFSZ; exec "$0" -m harvester sweep "$@"'
-    options = (*EVERYTHING, *_TWO, "-o", "out.ndjson", "--summary", "summary.json")
+    options = (*EVERYTHING, *TWO, "-o", "out.ndjson", "--summary", "summary.json")
     async with Simulator(one) as simulator:
         process = await asyncio.create_subprocess_exec(
             "bash", "-c", script, sys.executable, *options, "--page-size", "5",
@@ -280,27 +279,13 @@ async def test_a_full_disk_ends_them_all(command: Command) -> None:
     assert_same(command.found(), truth(one))
 
 
-async def test_a_full_disk_behind_stdout_ends_them_all(command: Command) -> None:
-    full = os.open("/dev/full", os.O_WRONLY)
-    try:
-        async with Simulator(organization()) as simulator:
-            options = ("--summary", "summary.json", "--page-size", "5")
-            done = await command(simulator, "sweep", *EVERYTHING, *_TWO, *options, stdout=full)
-    finally:
-        os.close(full)
-    assert done.code == 5
-    assert "standard output" in done.err
-    assert done.summary["status"] == "failed"
-    assert done.summary["findings"] == 0
-
-
 @pytest.mark.parametrize("closed", ["<&-", "<&- 2>&-", "<&- >&- 2>&-"])
 async def test_closed_standard_streams_are_no_place_for_what_they_say(
     command: Command, closed: str
 ) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     script = f'exec "$0" -m harvester sweep "$@" {closed}'
-    options = (*EVERYTHING, *_TWO, "-o", "out.ndjson", "-vv", "--page-size", "20")
+    options = (*EVERYTHING, *TWO, "-o", "out.ndjson", "-vv", "--page-size", "20")
     async with Simulator(one) as simulator:
         process = await asyncio.create_subprocess_exec(
             "bash", "-c", script, sys.executable, *options,
@@ -313,11 +298,11 @@ async def test_closed_standard_streams_are_no_place_for_what_they_say(
 
 
 async def test_a_reader_that_goes_away_ends_them_all(command: Command) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     script = '"$0" -m harvester sweep "$@" | head -n 1; exit "${PIPESTATUS[0]}"'
     async with Simulator(one) as simulator:
         process = await asyncio.create_subprocess_exec(
-            "bash", "-c", script, sys.executable, *EVERYTHING, *_TWO, "--page-size", "5",
+            "bash", "-c", script, sys.executable, *EVERYTHING, *TWO, "--page-size", "5",
             cwd=command.folder, env=command.environment(simulator),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip

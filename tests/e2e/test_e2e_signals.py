@@ -13,6 +13,8 @@ import pytest
 from harvester.simulator import Behaviour, Simulator
 from tests.e2e.support import (
     EVERYTHING,
+    LEVEL,
+    SLOW,
     Command,
     Done,
     assert_same,
@@ -25,9 +27,7 @@ from tests.e2e.support import (
     until,
 )
 
-_SLOW = Behaviour(latency=0.1)
 _STOPS_WITHIN = 3.0
-_SPEC = {"empty_share": 0.0, "skew": 0.2}
 
 
 def _assert_interrupted(done: Done, simulator: Simulator) -> None:
@@ -53,9 +53,9 @@ def _assert_interrupted(done: Done, simulator: Simulator) -> None:
 async def test_a_signal_ends_a_sweep_soon_and_truly(
     command: Command, number: signal.Signals, code: int
 ) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     options = ("-o", "out.ndjson", "--summary", "summary.json", "--page-size", "20")
-    async with Simulator(one, behaviour=_SLOW) as simulator:
+    async with Simulator(one, behaviour=SLOW) as simulator:
         async with command.start(simulator, "sweep", *EVERYTHING, *options) as process:
             await until(lambda: len(pages_asked(simulator)) > 20)
             sent = stop(process, number)
@@ -76,7 +76,7 @@ async def test_what_a_signal_cuts_short_on_stdout_are_whole_lines_and_counted(
     command: Command,
 ) -> None:
     one = organization(accounts=1, suspended=0, regions=("us-east-1",))
-    async with Simulator(one, behaviour=_SLOW) as simulator:
+    async with Simulator(one, behaviour=SLOW) as simulator:
         options = ("--summary", "summary.json", "--page-size", "20")
         async with command.start(simulator, "sweep", *options) as process:
             reading = asyncio.create_task(command.finish(process, 0.0))
@@ -116,7 +116,7 @@ async def test_a_reader_that_stands_still_does_not_keep_a_signal_from_ending_it(
 
 
 async def test_a_deadline_stops_a_sweep_as_interrupted(command: Command) -> None:
-    one = organization(**_SPEC)
+    one = organization(**LEVEL)
     async with Simulator(one, behaviour=Behaviour(latency=0.15)) as simulator:
         done = await command.sweep(simulator, *EVERYTHING, "--page-size", "5", "--deadline", "3s")
         _assert_interrupted(done, simulator)
@@ -127,7 +127,7 @@ async def test_a_deadline_stops_a_sweep_as_interrupted(command: Command) -> None
 
 async def test_a_second_signal_ends_it_at_once(command: Command) -> None:
     async with (
-        Simulator(organization(**_SPEC), behaviour=Behaviour(latency=0.5)) as simulator,
+        Simulator(organization(**LEVEL), behaviour=Behaviour(latency=0.5)) as simulator,
         command.start(simulator, "sweep", *EVERYTHING) as process,
     ):
         await until(lambda: pages_asked(simulator))
@@ -157,7 +157,7 @@ async def test_a_reader_that_goes_away_is_141_without_a_word_of_alarm(command: C
 
 async def test_a_killed_run_is_not_in_the_way_of_the_next(command: Command) -> None:
     one = organization()
-    async with Simulator(one, behaviour=_SLOW) as simulator:
+    async with Simulator(one, behaviour=SLOW) as simulator:
         options = ("sweep", *EVERYTHING, "-o", "out/", "--page-size", "20")
         async with command.start(simulator, *options) as process:
             await until(lambda: len(pages_asked(simulator)) > 10)
