@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH ?= all
+# As pip does with what it copies. Else Python does at the first start, or, where it is told to
+# write no bytecode (PYTHONDONTWRITEBYTECODE), at each.
+COMPILE = @$(BIN)/python -m compileall -q harvester
 
 .PHONY: demo test check format audit bench torture clean
 
@@ -27,6 +30,7 @@ audit: $(READY)  ## look for known vulnerabilities in the dependencies (AUDIT=--
 
 bench: $(READY)  ## measure against the SDK on the simulator, into bench/ (BENCH="--quick all")
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	$(COMPILE)
 	$(BIN)/python -m bench $(BENCH)
 
 torture: $(READY)  ## kill, starve and damage sweeps, into docs/reliability.md (TORTURE="--kills 20")
@@ -40,4 +44,5 @@ $(READY): pyproject.toml
 		{ echo "harvester needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(COMPILE)
 	@touch $@

@@ -65,7 +65,6 @@ class Sink(StreamSink):
         self.error: OutputError | None = None
 
     async def write(self, query: Query, page: Page) -> None:
-        assert query == _QUERY
         if self.stands:
             await anyio.sleep_forever()
         if self.error is not None:
@@ -86,7 +85,7 @@ class Scene:
         self.process.killed = self.far.close
         self.tally = Tally(lambda: 0.0)
         self.tally.found(_TARGET)
-        place = Place(self.sink, Quarantine(None), self.tally)
+        self.place = place = Place(self.sink, Quarantine(None), self.tally)
         clock = Clock(sleep=self._tick)
         self.mate = Mate(cast("Any", self.process), Link(here), self.tally, Lender(), clock)
         self.reading = Reading(place, Visit(_TARGET, cast("Any", None)))
@@ -124,10 +123,10 @@ class Scene:
         ((message, _),) = await self.far.receive()
         assert isinstance(message, kind)
 
-    async def says(self, *messages: Message) -> None:
+    async def says(self, *messages: Message, text: bytes = b"{}\n") -> None:
         """The process says something, and some time goes by."""
         for message in messages:
-            self.far.post(message, b"{}\n" if isinstance(message, Wrote) else b"")
+            self.far.post(message, text if isinstance(message, Wrote) else b"")
         async with anyio.create_task_group() as group:
             group.start_soon(self.far.carry)
             await self.far.flush()
@@ -286,12 +285,32 @@ async def test_one_that_speaks_now_and_then_is_not(scene: Scene) -> None:
 async def test_one_that_nobody_listens_to_is_not(scene: Scene) -> None:
     async with scene.working() as group:
         scene.sink.stands = True
-        await scene.says(_page("a"))
+        await scene.says(_page("a"), text=bytes(9 << 20))
         group.start_soon(scene.mate.watch)
         while scene.ticks < 200:
             await anyio.lowlevel.checkpoint()
         assert scene.mate.alive
     await scene.parts(0.0)
+
+
+async def test_a_target_whose_page_waits_holds_up_no_other(scene: Scene) -> None:
+    async with scene.working():
+        scene.sink.stands = True
+        await scene.says(_page("a"))
+        scene.sink.stands = False
+        await scene.says(Calls(3), _page("b"), *_pages_of_another(scene))
+        assert scene.sink.tokens == ["x", None], "the others' in their order, and not b before a"
+        assert scene.tally.requests == 3
+    await scene.parts(1.0, _page("c"))
+    assert scene.sink.tokens == ["x", None], "nor b or c after what a was cut short by"
+
+
+def _pages_of_another(scene: Scene) -> list[Message]:
+    other = Target("111122223333", "us-west-2")
+    scene.tally.found(other)
+    scene.mate.readings[other] = Reading(scene.place, Visit(other, cast("Any", None)))
+    query = Query(other)
+    return [Wrote(query, "x", {}), Wrote(query, None, {}), Over(other, None, None, None)]
 
 
 async def test_one_that_has_nothing_to_do_is_not_waited_for(scene: Scene) -> None:

@@ -21,8 +21,7 @@ _LEVELS = {"": logging.WARNING, "harvester": logging.INFO}
 
 @asynccontextmanager
 async def _started(setup: Setup) -> AsyncIterator[tuple[Process, Link]]:
-    process, end = await start_process()
-    link = Link(end)
+    process, link = await start_process()
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(link.carry)

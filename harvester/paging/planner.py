@@ -67,7 +67,8 @@ def belonging(page: Page, query: Query) -> Page:
     The service has applied the query's own filter; should it ever not, a finding that plainly
     has another value is another query's. One without the field is kept: it was asked for by it.
     """
-    if not query.name and not query.conditions:
+    values = [facets.value(query.name) for facets in page.facets] if query.name else []
+    if not query.conditions and values.count(query.value) == len(values):
         return page
     kept = [index for index, facets in enumerate(page.facets) if _belongs(facets, query)]
     if len(kept) == len(page.facets):

@@ -1,7 +1,7 @@
 """Messages as frames of bytes, and back: no I/O.
 
 A frame is a prefix, the message, and bytes that belong to it: the text of a page, which is
-passed on as it is.
+passed on as it is, here or in a ring.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from typing import Any
 import msgspec
 
 from harvester.processes.messages import AnyMessage, Message
+from harvester.processes.ring import Ring
 
-_PREFIX = struct.Struct("!?II")  # whether it is JSON, bytes of the message, bytes after it
+# Whether the message is JSON, and the text in the ring; bytes of the message, and of the text.
+_PREFIX = struct.Struct("!??II")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(AnyMessage).decode
 
 
-def frame(message: Message, text: bytes = b"") -> list[bytes]:
-    """Return the parts of a frame, in their order."""
+def frame(message: Message, text: bytes = b"", *, in_ring: bool = False) -> list[bytes]:
+    """Return the parts of a frame, in their order; without the text where that is in a ring."""
     as_json = False
     try:
         body = _encode(message)
@@ -29,17 +31,23 @@ def frame(message: Message, text: bytes = b"") -> list[bytes]:
         # only JSON holds them.
         as_json = True
         body = json.dumps(msgspec.to_builtins(message)).encode("ascii")
-    head = _PREFIX.pack(as_json, len(body), len(text)) + body
-    return [head, text] if text else [head]
+    head = _PREFIX.pack(as_json, in_ring, len(body), len(text)) + body
+    return [head, text] if text and not in_ring else [head]
 
 
 class Frames:
     """Frames put together again from pieces of any size, in one buffer that is used over and over.
 
     The buffer grows with the largest frame.
+
+    Args:
+        ring: holds the texts that are not in their frames.
+        size: of the buffer at first, in bytes.
     """
 
-    def __init__(self, size: int = 1 << 20) -> None:
+    def __init__(self, ring: Ring | None = None, size: int = 1 << 20) -> None:
+        self._ring = ring
+        self._freed = 0
         self._buffer = memoryview(bytearray(size))
         self._begin = self._end = 0  # what has arrived and was not taken
 
@@ -57,22 +65,33 @@ class Frames:
         self._end += size
         found: list[tuple[Any, bytes]] = []
         while (one := self._next()) is not None:
-            as_json, body, text, self._begin = one
-            message = _message(self._buffer[body:text], as_json=as_json)
-            found.append((message, bytes(self._buffer[text : self._begin])))
+            found.append(one)
         if self._begin == self._end:
             self._begin = self._end = 0
         return found
 
-    def _next(self) -> tuple[bool, int, int, int] | None:
-        """Return the next frame if it is whole: is it JSON, and where its parts begin and end."""
+    def freed(self) -> int:
+        """Return how much of the ring is free again since the last time."""
+        freed, self._freed = self._freed, 0
+        return freed
+
+    def _next(self) -> tuple[Any, bytes] | None:
+        """Return the next message with its text, if its frame is whole."""
         body = self._begin + _PREFIX.size
         if body > self._end:
             return None
-        as_json, body_size, text_size = _PREFIX.unpack_from(self._buffer, self._begin)
-        text = body + body_size
-        end = text + text_size
-        return (as_json, body, text, end) if end <= self._end else None
+        as_json, in_ring, size, length = _PREFIX.unpack_from(self._buffer, self._begin)
+        text = body + size
+        end = text if in_ring else text + length
+        if end > self._end:
+            return None
+        message = _message(self._buffer[body:text], as_json=as_json)
+        self._begin = end
+        if in_ring and self._ring is not None:
+            found, spent = self._ring.take(length)
+            self._freed += spent
+            return message, found
+        return message, bytes(self._buffer[text:end])
 
     def _make_room(self) -> None:
         rest = self._buffer[self._begin : self._end]

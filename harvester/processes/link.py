@@ -11,7 +11,8 @@ import anyio
 import anyio.lowlevel
 
 from harvester.processes.frames import Frames, frame
-from harvester.processes.messages import Message
+from harvester.processes.messages import Message, Taken
+from harvester.processes.ring import Ring
 
 _BUFFER = 1 << 20
 _WAITING = 1 << 22
@@ -25,17 +26,25 @@ class Link:
     """One end; `carry` has to run for what is posted to be sent.
 
     When the other process is gone, what is posted is dropped, and the messages end.
+
+    Args:
+        end: the socket; its other end is the other process's.
+        outgoing, incoming: rings for texts that are posted in turn.
     """
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(
+        self, end: socket.socket, *, outgoing: Ring | None = None, incoming: Ring | None = None
+    ) -> None:
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         self._end = end
-        self._frames = Frames()
+        self._rings = [ring for ring in (outgoing, incoming) if ring is not None]
+        self._outgoing = outgoing
+        self._frames = Frames(incoming)
         self._parts: deque[bytes | memoryview] = deque()
         self._waiting = 0  # bytes in parts
         self._posted = anyio.Event()
-        self._sent = anyio.Event()
+        self._moved = anyio.Event()
         self._turn = anyio.Lock(fast_acquire=True)
         self._gone = False
 
@@ -51,12 +60,7 @@ class Link:
 
     def post(self, message: Message, text: bytes = b"") -> None:
         """Send a message soon."""
-        if self._gone:
-            return
-        parts = frame(message, text)
-        self._parts += parts
-        self._waiting += sum(map(len, parts))
-        self._posted.set()
+        self._post(frame(message, text))
 
     async def post_in_turn(self, message: Message, text: bytes) -> None:
         """Send a message once there is room for it; those who wait for that are served in turn.
@@ -65,9 +69,19 @@ class Link:
         """
         with anyio.CancelScope(shield=True):
             async with self._turn:
+                while not self._gone and (ring := self._outgoing) and ring.fits(len(text)):
+                    if ring.put(text):
+                        self._post(frame(message, text, in_ring=True))
+                        return
+                    await self._some_moved()
                 while self._waiting > _WAITING:
-                    await self._some_sent()
+                    await self._some_moved()
                 self.post(message, text)
+
+    def hear_no_more(self) -> None:
+        """Do without the outgoing ring: what is free in it, only messages would tell."""
+        self._outgoing = None
+        self._moved.set()
 
     async def carry(self) -> None:
         """Send what is posted, until the other process is gone."""
@@ -78,20 +92,12 @@ class Link:
                 self._posted = anyio.Event()
                 await self._posted.wait()
         except OSError:
-            self._gone = True
-            self._parts.clear()
-            self._waiting = 0
-            self._sent.set()
+            self._lose()
 
     async def flush(self) -> None:
         """Wait until all that was posted is sent."""
         while self._parts:
-            await self._some_sent()
-
-    async def _some_sent(self) -> None:
-        if self._sent.is_set():
-            self._sent = anyio.Event()
-        await self._sent.wait()
+            await self._some_moved()
 
     async def receive(self) -> list[tuple[Any, bytes]]:
         """Return the next messages, each with the bytes that belong to it; none at the end."""
@@ -105,15 +111,49 @@ class Link:
                 await anyio.wait_readable(self._end)
                 continue
             except OSError:
-                return []
+                size = 0
             if not size:
+                self._lose()
                 return []
-            if found := self._frames.take(size):
+            found = self._frames.take(size)
+            if freed := self._frames.freed():
+                self.post(Taken(freed))
+            if found := [one for one in found if not self._is_taken(one[0])]:
                 return found
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Let go of the socket and the rings."""
         self._end.close()
+        for ring in self._rings:
+            ring.close()
+
+    def _post(self, parts: list[bytes]) -> None:
+        if self._gone:
+            return
+        self._parts += parts
+        self._waiting += sum(map(len, parts))
+        self._posted.set()
+
+    def _is_taken(self, message: Message) -> bool:
+        """Note what the other process has taken out of a ring; return whether that was said."""
+        if not isinstance(message, Taken):
+            return False
+        if self._outgoing is not None:
+            self._outgoing.free(message.spent)
+            self._moved.set()
+        return True
+
+    def _lose(self) -> None:
+        self._gone = True
+        self._parts.clear()
+        self._waiting = 0
+        self._moved.set()
+
+    async def _some_moved(self) -> None:
+        """Wait until something was sent, or taken out of a ring, or the other process is gone."""
+        if self._moved.is_set():
+            self._moved = anyio.Event()
+        await self._moved.wait()
 
     async def _send_some(self) -> None:
         try:
@@ -128,4 +168,4 @@ class Link:
                 self._parts.appendleft(memoryview(part)[sent:])
                 break
             sent -= len(part)
-        self._sent.set()
+        self._moved.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
@@ -34,6 +35,9 @@ from harvester.visit import Ended
 _PARTING_SECONDS = 1.0
 """How long a process may take to end, beside the calls under way."""
 
+_MOST_HELD = 8 << 20
+"""Bytes of pages that may wait for the sink; more are left with the process that read them."""
+
 _PATIENCE = 60
 """The seconds of silence after which a process is taken to hang: it speaks twice a second."""
 
@@ -63,7 +67,10 @@ class Mate:
         self._clock = clock
         self._calls = Calls()
         self._inbox: deque[tuple[Any, bytes]] = deque()
-        self._in_order = True
+        self._queues: dict[Target, deque[tuple[Any, bytes]]] = {}  # what is not done yet
+        self._held = 0  # bytes in the queues
+        self._done = anyio.Event()
+        self._cut_short: set[Target] = set()
         self._listens = False
         self._silent = 0
 
@@ -74,8 +81,8 @@ class Mate:
         Raises:
             StartError: it cannot be started.
         """
-        process, end = await start_process()
-        return cls(process, Link(end), tally, lender, clock)
+        process, link = await start_process()
+        return cls(process, link, tally, lender, clock)
 
     def load(self) -> float:
         """Return how much it has to do, in pages as far as they are known."""
@@ -92,14 +99,26 @@ class Mate:
         return await reading.ended()
 
     async def listen(self, group: TaskGroup) -> None:
-        """Do what the process says, until it ends; `group` takes what must not hold that up."""
+        """Do what the process says, until it ends.
+
+        `group` takes what must not hold that up: a target's pages wait for each other, and not
+        for those of other targets, or a slow sink would take of all this process's pages as
+        many as of one target.
+        """
         while await self._hear():
             while self._inbox:
                 message, text = self._inbox.popleft()
-                if isinstance(message, Wish):
-                    group.start_soon(self._lend, message)
-                else:
-                    await self._do(message, text)
+                match message:
+                    case Wish():
+                        group.start_soon(self._lend, message)
+                    case Calls():
+                        self._count(message)
+                    case Said():
+                        say(message)
+                    case _:
+                        self._hand_on(message, text, group)
+            await self._until(lambda: self._held <= _MOST_HELD)
+        await self._until(lambda: not self._queues)
         self.alive = False
         with anyio.move_on_after(_PARTING_SECONDS):
             await self._process.wait()
@@ -136,8 +155,35 @@ class Mate:
                 await self._end()
             self.link.close()
 
+    def _hand_on(self, message: Any, text: bytes, group: TaskGroup) -> None:
+        target = _target(message)
+        self._held += len(text)
+        if target in self._queues:
+            self._queues[target].append((message, text))
+        else:
+            self._queues[target] = deque([(message, text)])
+            group.start_soon(self._work_off, target)
+
+    async def _work_off(self, target: Target) -> None:
+        queue = self._queues[target]
+        while queue:
+            message, text = queue.popleft()
+            await self._do(message, text)
+            self._held -= len(text)
+            self._done.set()
+        del self._queues[target]
+        self._done.set()
+
+    async def _until(self, enough: Callable[[], bool]) -> None:
+        """Wait until enough of what was said is done."""
+        while not enough():
+            self._done = anyio.Event()
+            await self._done.wait()
+
     async def _hear_out(self, grace: float) -> None:
         self.link.post(Stop(grace))
+        left = [one for queue in self._queues.values() for one in queue]
+        self._inbox.extendleft(reversed(left))
         with anyio.move_on_after(grace + _PARTING_SECONDS):
             async with anyio.create_task_group() as group:
                 group.start_soon(self.link.carry)
@@ -156,33 +202,37 @@ class Mate:
 
     async def _do_last(self, message: Any, text: bytes, *, pages: bool) -> None:
         """Do what does not take time: count and, with `pages`, write where nobody has to wait."""
-        if isinstance(message, Calls):
-            self._count(message)
-        elif pages and self._in_order and not isinstance(message, Wish):
-            with anyio.CancelScope() as scope:
-                scope.cancel()
-                await self._do(message, text)
+        match message:
+            case Calls():
+                self._count(message)
+            case Said():
+                say(message)
+            case Wish():
+                pass
+            case _ if pages and _target(message) not in self._cut_short:
+                with anyio.CancelScope() as scope:
+                    scope.cancel()
+                    await self._do(message, text)
 
     async def _do(self, message: Any, text: bytes) -> None:
         # Where one page is not written, none of those behind it may be: the cursor would pass
         # over it.
-        self._in_order = False
+        target = _target(message)
+        self._cut_short.add(target)
+        reading = self.readings[target]
         match message:
             case Wrote():
-                await self.readings[message.query.target].wrote(message, text)
-            case Calls():
-                self._count(message)
+                await reading.wrote(message, text)
             case Begun():
-                self.readings[message.target].begun(message)
+                reading.begun(message)
             case Replaced():
-                await self.readings[message.by.target].replaced(message)
+                await reading.replaced(message)
             case Finished():
-                await self.readings[message.target].finished()
+                await reading.finished()
             case Over():
-                self.readings.pop(message.target).over(message, text)
-            case Said():
-                say(message)
-        self._in_order = True
+                del self.readings[target]
+                reading.over(message, text)
+        self._cut_short.discard(target)
 
     async def _lend(self, wish: Wish) -> None:
         self.link.post(await self._lender.grant(wish))
@@ -202,6 +252,17 @@ class Mate:
             with suppress(ProcessLookupError):
                 self._process.kill()
         return await self._process.wait()
+
+
+def _target(message: Any) -> Target:
+    """Return the target that a message is about."""
+    match message:
+        case Wrote():
+            return message.query.target
+        case Replaced():
+            return message.by.target
+    target: Target = message.target
+    return target
 
 
 def _fate(code: int) -> str:

@@ -170,7 +170,25 @@ class Said(Message, frozen=True, tag="said"):
     text: str
 
 
+class Taken(Message, frozen=True, tag="taken"):
+    """So many bytes of a ring are free again: between the ends of a link, and for nobody else."""
+
+    spent: int
+
+
 AnyMessage = (
-    Setup | Order | Stop | Wish | Grant | Begun | Wrote | Replaced | Finished | Over | Calls | Said
+    Setup
+    | Order
+    | Stop
+    | Wish
+    | Grant
+    | Begun
+    | Wrote
+    | Replaced
+    | Finished
+    | Over
+    | Calls
+    | Said
+    | Taken
 )
 """Any of them."""

@@ -11,6 +11,8 @@ import anyio
 from anyio.abc import Process
 
 from harvester.errors import StartError
+from harvester.processes.link import Link
+from harvester.processes.ring import Ring, shared_memory
 
 # The same modules as here, wherever they were found, and nothing from the working folder.
 _PROGRAM = """
@@ -33,8 +35,8 @@ _SECRET_VARIABLES = frozenset(
 )
 
 
-async def start_process() -> tuple[Process, socket.socket]:
-    """Start a process, and return it with this end of what connects it.
+async def start_process() -> tuple[Process, Link]:
+    """Start a process, and return it with this end of its link.
 
     Raises:
         StartError: it cannot be started.
@@ -42,7 +44,10 @@ async def start_process() -> tuple[Process, socket.socket]:
     if not sys.executable:
         raise StartError("no process can be started: it is not known where Python is")
     variables = {name: text for name, text in os.environ.items() if name not in _SECRET_VARIABLES}
-    ours, theirs = socket.socketpair()
+    try:
+        link, theirs = _connection()
+    except OSError as error:
+        raise _not_started(error) from error
     try:
         with theirs:
             process = await anyio.open_process(
@@ -55,8 +60,30 @@ async def start_process() -> tuple[Process, socket.socket]:
                 start_new_session=True,
             )
     except BaseException as error:
-        ours.close()
+        link.close()
         if isinstance(error, OSError):
-            raise StartError(f"no process can be started: {error.strerror}") from error
+            raise _not_started(error) from error
         raise
-    return process, ours
+    return process, link
+
+
+def link_of(end: socket.socket) -> Link:
+    """Return the link of a process that was started, over the socket that it was given."""
+    _, descriptors, *_ = socket.recv_fds(end, 1, 1)
+    return Link(end, outgoing=Ring(descriptors[0]))
+
+
+def _connection() -> tuple[Link, socket.socket]:
+    """Return a link, and its other end: `link_of` makes one of that."""
+    memory = shared_memory()
+    try:
+        ours, theirs = socket.socketpair()
+        socket.send_fds(ours, [b"\0"], [memory])
+    except BaseException:
+        os.close(memory)
+        raise
+    return Link(ours, incoming=Ring(memory)), theirs
+
+
+def _not_started(error: OSError) -> StartError:
+    return StartError(f"no process can be started: {error.strerror}")

@@ -23,6 +23,7 @@ from harvester.processes.link import Link
 from harvester.processes.logs import forward_logs
 from harvester.processes.messages import Failure, Grant, Order, Over, Setup, Stop, Wish
 from harvester.processes.passing import PassingSink, PassingTally, Reporter
+from harvester.processes.program import link_of
 from harvester.visit import Visit, Visitor, open_clients
 
 _PARTING_SECONDS = 1
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 async def _serve(end: socket.socket) -> int:
-    link = Link(end)
+    link = link_of(end)
     code = 0
     async with anyio.create_task_group() as group:
         group.start_soon(link.carry)
@@ -111,6 +112,7 @@ class Worker:
                     case Grant():
                         self._receive(message)
                     case Stop():
+                        self._link.hear_no_more()
                         return message.seconds
             batch = await self._link.receive()
             if not batch:  # it is gone
