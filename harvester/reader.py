@@ -41,6 +41,8 @@ class TargetReader:
         tally: where they are counted.
         chosen: how a long chain without a filter is cut, and what is verified.
         quarantine: where pages go that cannot be understood.
+        width: how many calls fill the target's pace, as far as it is known beforehand.
+        rest: how many calls the rest of the sweep takes, one after the other.
     """
 
     def __init__(
@@ -52,7 +54,11 @@ class TargetReader:
         chosen: FindingSettings,
         *,
         quarantine: Quarantine,
+        width: float = QUERIES_AT_ONCE,
+        rest: float = 0.0,
     ) -> None:
+        self._width = width
+        self._rest = rest
         self._channel = channel
         self._sizes = sizes
         self._sink = sink
@@ -224,10 +230,9 @@ class TargetReader:
         counts in all, is none: an unknown severity, a finding outside any pipeline.
         """
         findings, size = counts["all"], self._sizes.of(self._channel.region)
-        # What the pace would allow at this moment does not count: the same findings are to be
-        # cut in the same way, and so stand in the same order, whatever the timing was.
-        width = QUERIES_AT_ONCE
-        if self._split == "auto" and not is_long(findings, size):
+        # What the pace would allow at this moment does not count: it says nothing yet.
+        width = self._width
+        if self._split == "auto" and not is_long(findings, size, width, self._rest):
             return None
         cuts: list[Cut] = []
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -162,6 +163,7 @@ class Journey:
         # What was large the last time comes first, so that it is not waited for at the end.
         largest = self._memory.largest()
         order = sorted(accounts, key=lambda one: -largest.get(one.id, 0.0))
+        self._tally.accounts_waiting = len(order)
         async with found:
             await each(order, _ACCOUNTS_AT_ONCE, lambda one: self._enter(one, caller, found))
         self._tally.discovering = False
@@ -169,6 +171,8 @@ class Journey:
     async def _enter(
         self, account: Account, caller: Caller, found: MemoryObjectSendStream[Visit]
     ) -> None:
+        self._tally.accounts_waiting -= 1
+        self._tally.accounts_known += 1
         if not account.active:
             self._tally.end(Outcome(account.id, None, "skipped", "accounts", "NotActive"))
             return
@@ -209,7 +213,8 @@ class Journey:
     async def _visit(self, visit: Visit, do: Callable[[Visit], Awaitable[Ended]]) -> None:
         target = visit.target
         self._tally.begun(target)
-        ended = await do(visit)
+        rest = self._tally.calls_left() / self._settings.limits.max_concurrency
+        ended = await do(replace(visit, rest=rest))
         self._memory.learn(target, ended.rate)
         self._memory.note_size(target, self._tally.open[target].pages)
         if ended.pipelines is not None:

@@ -23,6 +23,7 @@ from harvester.paging.channel import Channel, Exchange
 from harvester.paging.planner import match_pipelines, plan_queries
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
+from harvester.paging.splitter import width_at
 from harvester.reader import TargetReader
 from harvester.settings import AwsSettings, FindingSettings
 from harvester.stopping import LastCalls
@@ -37,13 +38,15 @@ class Visit:
     """A target that was found, and the credentials to read it.
 
     From earlier runs: the rate that it granted, None where that is not known, and how many
-    pages it had, 0 where that is not known or not many.
+    pages it had, 0 where that is not known or not many. `rest` is how many calls all other
+    targets are thought to take, one after the other.
     """
 
     target: Target
     credentials: Credentials
     rate: float | None = None
     pages: float = 0.0
+    rest: float = 0.0
 
     @property
     def load(self) -> float:
@@ -112,7 +115,16 @@ class Visitor:
 
         async def read(channel: Channel, queries: tuple[Query, ...]) -> None:
             tally = self._exchange.tally
-            reader = TargetReader(channel, self._sizes, sink, tally, chosen, quarantine=quarantine)
+            reader = TargetReader(
+                channel,
+                self._sizes,
+                sink,
+                tally,
+                chosen,
+                quarantine=quarantine,
+                width=width_at(visit.rate, self._max_rate),
+                rest=visit.rest,
+            )
             await reader.read(visit.target, queries)
 
         return await self.visit(visit, read)

@@ -64,7 +64,7 @@ class Sink(StreamSink):
         self.stands = False
         self.error: OutputError | None = None
 
-    async def write(self, query: Query, page: Page) -> None:
+    async def write(self, query: Query, page: Page) -> None:  # noqa: ARG002  # a sink's method
         if self.stands:
             await anyio.sleep_forever()
         if self.error is not None:

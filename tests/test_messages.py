@@ -56,8 +56,8 @@ _MESSAGES: st.SearchStrategy[Message] = st.one_of(
         st.booleans(),
         st.dictionaries(st.sampled_from(["", "harvester"]), st.integers(0, 50)),
     ),
-    st.builds(Order, _TARGETS, _RATES, st.booleans()),
-    st.builds(Order.going_on, _TARGETS, _RATES, _STANDINGS),
+    st.builds(Order, _TARGETS, _RATES, st.floats(0, 9), st.booleans()),
+    st.builds(Order.going_on, st.builds(Order, _TARGETS, _RATES, st.floats(0, 9)), _STANDINGS),
     st.builds(Stop, st.floats(0, 9)),
     st.builds(Wish, _TEXTS, st.none() | _TEXTS),
     st.builds(Grant, _TEXTS, _TEXTS, _TEXTS, st.none() | _TEXTS, st.floats(0, 9)),
@@ -109,7 +109,8 @@ def test_what_is_not_whole_yet_is_not_heard(one: tuple[Message, bytes], data: An
 def test_where_a_target_stands_is_known_at_the_other_end(
     target: Target, rate: float | None, standing: Standing
 ) -> None:
-    ((heard, _),) = _hear(b"".join(frame(Order.going_on(target, rate, standing))), [50], Frames())
+    order = Order(target, rate, 2.5).going_on(standing)
+    ((heard, _),) = _hear(b"".join(frame(order)), [50], Frames())
     assert heard.standing == standing
     ((heard, _),) = _hear(b"".join(frame(Order(target, rate))), [50], Frames())
     assert heard.standing is None

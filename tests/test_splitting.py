@@ -27,6 +27,7 @@ from harvester.paging.splitter import (
     by_severity,
     calls_for,
     duration,
+    width_at,
 )
 from harvester.reader import TargetReader
 from harvester.settings.sections import FindingSettings
@@ -87,7 +88,13 @@ async def no_wait(seconds: float) -> None:
 
 
 async def read(
-    service: FakeImageBuilder, split: Split, size: int | None = None, *, verify: bool | None = False
+    service: FakeImageBuilder,
+    split: Split,
+    size: int | None = None,
+    *,
+    verify: bool | None = False,
+    width: float = QUERIES_AT_ONCE,
+    rest: float = 0.0,
 ) -> Streamed:
     clock = Clock(sleep=no_wait)
     tally = Tally(clock.now)
@@ -97,7 +104,14 @@ async def read(
     tally.found(TARGET)
     chosen = FindingSettings(split=split, verify=verify)
     reader = TargetReader(
-        channel, PageSizes(size), sink, tally, chosen, quarantine=Quarantine(None)
+        channel,
+        PageSizes(size),
+        sink,
+        tally,
+        chosen,
+        quarantine=Quarantine(None),
+        width=width,
+        rest=rest,
     )
     await reader.read(TARGET, [Query(TARGET)])
     tally.finish(TARGET, None)
@@ -126,17 +140,43 @@ async def test_a_small_target_costs_one_call(split: Split) -> None:
     assert service.calls == {"list_image_scan_findings": 1}
 
 
-async def test_a_target_of_a_few_pages_is_not_cut() -> None:
-    service = FakeImageBuilder(make(1500))
-    await read(service, "auto")
+@pytest.mark.parametrize(
+    ("findings", "width", "rest"),
+    [
+        (3900, 32.0, 0.0),  # a few pages
+        (20_000, 1.0, 0.0),  # a pace that one chain fills
+        (20_000, width_at(5.0), 0.0),
+        (20_000, width_at(None, 5.0), 0.0),
+        (20_000, 32.0, 170.0),  # a sweep that takes longer anyway
+    ],
+)
+async def test_a_cut_that_gains_nothing_is_not_made(
+    findings: int, width: float, rest: float
+) -> None:
+    service = FakeImageBuilder(make(findings))
+    assert titles(await read(service, "auto", width=width, rest=rest)) == multiset(service.findings)
     assert set(service.filters) == {None}
+    assert service.calls == {"list_image_scan_findings": findings // 100, COUNT: 1}
+
+
+async def test_one_that_gains_little_costs_little() -> None:
+    service = FakeImageBuilder(make(10_000, images=40))
+    assert titles(await read(service, "auto", rest=50.0)) == multiset(service.findings)
+    assert {one and one[0] for one in service.filters} == {None, "severity"}
+    assert service.calls.total() <= 100 + 10
 
 
 async def test_auto_cuts_a_large_target_into_queries_that_fill_the_pace() -> None:
-    service = FakeImageBuilder(make(20_000, images=40))
+    service = FakeImageBuilder(make(40_000, images=40))
     assert titles(await read(service, "auto")) == multiset(service.findings)
     assert {one and one[0] for one in service.filters} == {None, "imageBuildVersionArn"}
-    assert service.calls.total() <= 1.5 * 200
+    assert service.calls.total() <= 1.25 * 400
+
+
+def test_as_many_calls_fill_a_pace_as_a_slow_round_trip_takes() -> None:
+    assert width_at(50.0, None) == width_at(None, 50.0) == width_at(50.0, 80.0) == 10.0
+    assert width_at(2.0) == 1.0
+    assert width_at(None, None) == QUERIES_AT_ONCE
 
 
 @pytest.mark.parametrize("split", ["auto", "severity"])
@@ -168,7 +208,7 @@ async def test_a_severity_that_is_unknown_on_the_first_page_prevents_the_cut() -
 
 @pytest.mark.parametrize("split", ["auto", "pipeline", "image"])
 async def test_an_image_that_no_listing_names_is_not_lost(split: Split) -> None:
-    findings = make(4000, images=12)
+    findings = make(13_000, images=12)
     listed = sorted({str(one["imageBuildVersionArn"]) for one in findings})[1:]
     service = FakeImageBuilder(findings, images=listed)
     assert titles(await read(service, split)) == multiset(findings)
@@ -199,7 +239,7 @@ async def test_a_count_that_falls_while_reading_is_asked_for_again() -> None:
 )
 @pytest.mark.parametrize("split", ["auto", "pipeline", "image"])
 async def test_a_denied_listing_costs_speed_and_no_finding(split: Split, denied: str) -> None:
-    service = FakeImageBuilder(make(4000), denied=frozenset({denied}))
+    service = FakeImageBuilder(make(13_000), denied=frozenset({denied}))
     assert titles(await read(service, split)) == multiset(service.findings)
 
 
@@ -234,7 +274,7 @@ def test_no_data_set_loses_or_doubles_a_finding(
 
 def test_the_fastest_cut_wins_unless_it_is_greedy() -> None:
     coarse = by_severity({"all": 10_000, "critical": 500, "high": 2000, "medium": 4000})
-    fine = Cut.by("imageBuildVersionArn", {str(n): 250 for n in range(40)}, listing=15)
+    fine = Cut.by("imageBuildVersionArn", {str(n): 400 for n in range(25)}, listing=15)
     greedy = Cut.by("imageBuildVersionArn", dict.fromkeys(map(str, range(5000)), 2), listing=900)
     assert best_of([coarse, fine, greedy], 10_000, 100, 64) is fine
     assert best_of([coarse, greedy], 10_000, 100, 64) is coarse

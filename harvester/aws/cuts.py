@@ -14,7 +14,7 @@ from harvester.aws.listings import (
     list_pipelines,
 )
 from harvester.paging.channel import Channel
-from harvester.paging.splitter import Cut, affords_listing, by_severity
+from harvester.paging.splitter import Cut, affords_listing, affords_search, by_severity
 
 Split = Literal["auto", "none", "severity", "pipeline", "image"]
 
@@ -38,6 +38,8 @@ async def possible_cuts(
     """
     if split in ("auto", "severity"):
         yield by_severity(counts)
+    if split == "auto" and not affords_search(counts["all"], page_size):
+        return
     if split in ("auto", "pipeline"):
         arns = [
             arn for one in await list_pipelines(channel) if isinstance(arn := one.get("arn"), str)

@@ -19,13 +19,23 @@ QUERIES_AT_ONCE = 32
 run side by side as well: those that have to wait for a place end alone.
 """
 
-_LONG_CHAIN = 20
-"""Calls from which on a chain may be cut: below, a cut saves too little to be worth a call."""
+_LONG_CHAIN = 40
+"""Calls from which on a chain may be cut: by severity takes some six calls more, and below that
+is too much for the few seconds that it saves."""
+
+_FINE_CHAIN = 120
+"""Calls from which on finer cuts than by severity are looked for, which takes a dozen of them."""
+
+_NOTABLY = 1.25
+"""How many times the rest of the sweep a chain may take, and need not be cut."""
+
+_ROUND_TRIP = 0.2
+"""Seconds that a call is thought to take at most, where it matters how many fill a pace."""
 
 _WORTH = 0.6
 """The share of the chain's time that a cut may take to be worth its extra calls."""
 
-_GREED = 1.5
+_GREED = 1.25
 """How many times the calls of the chain a cut may need, listings included."""
 
 _NEAR = 1.5
@@ -104,9 +114,33 @@ def by_severity(counts: Mapping[str, int]) -> Cut:
     return Cut(_largest_first([Part("severity", v, known.get(v, 0)) for v in KNOWN_SEVERITIES]))
 
 
-def is_long(findings: int, page_size: int) -> bool:
-    """Return whether a chain is long enough to think about cutting it."""
-    return calls_for(findings, page_size) >= _LONG_CHAIN
+def width_at(*rates: float | None) -> float:
+    """Return how many calls in flight fill the lowest of some paces, in calls a second.
+
+    None is a pace that is not known, and may be any.
+    """
+    known = [rate for rate in rates if rate is not None]
+    return max(1.0, min(known) * _ROUND_TRIP) if known else QUERIES_AT_ONCE
+
+
+def is_long(findings: int, page_size: int, width: float, rest: float) -> bool:
+    """Return whether a chain is long enough to think about cutting it.
+
+    Args:
+        findings: in the chain.
+        page_size: findings a call.
+        width: how many calls may be in flight at a time: where one chain fills the pace, no cut
+            is faster.
+        rest: how many calls the rest of the sweep takes, one after the other: a chain that ends
+            with it holds up nothing.
+    """
+    calls = calls_for(findings, page_size)
+    return calls >= _LONG_CHAIN and calls > _NOTABLY * rest and width * _WORTH > 1.0
+
+
+def affords_search(findings: int, page_size: int) -> bool:
+    """Return whether it is worth looking for a finer cut than by severity."""
+    return calls_for(findings, page_size) >= _FINE_CHAIN
 
 
 def best_of(cuts: Sequence[Cut], findings: int, page_size: int, width: float) -> Cut | None:

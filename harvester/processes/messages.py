@@ -6,6 +6,7 @@ Targets tell messages apart: a target is in one process at a time.
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from harvester import errors
 from harvester.model import Cursor, Query, Standing, Target
@@ -35,15 +36,15 @@ class Order(Message, frozen=True, tag="order"):
 
     target: Target
     rate: float | None
+    rest: float = 0.0
     stands: bool = False
     expected: int | None = None
     cursors: tuple[tuple[Query, Cursor], ...] = ()
 
-    @classmethod
-    def going_on(cls, target: Target, rate: float | None, standing: Standing) -> Order:
-        """Return the order to go on with a target where it stands."""
+    def going_on(self, standing: Standing) -> Order:
+        """Return the order to go on with the target where it stands."""
         cursors = tuple(standing.cursors.items())
-        return cls(target, rate, stands=True, expected=standing.expected, cursors=cursors)
+        return replace(self, stands=True, expected=standing.expected, cursors=cursors)
 
     @property
     def standing(self) -> Standing | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -33,6 +34,9 @@ _SECRET_VARIABLES = frozenset(
         "AWS_SESSION_TOKEN",
     }
 )
+
+
+_log = logging.getLogger("harvester")
 
 
 async def start_process() -> tuple[Process, Link]:
@@ -69,20 +73,40 @@ async def start_process() -> tuple[Process, Link]:
 
 def link_of(end: socket.socket) -> Link:
     """Return the link of a process that was started, over the socket that it was given."""
-    _, descriptors, *_ = socket.recv_fds(end, 1, 1)
-    return Link(end, outgoing=Ring(descriptors[0]))
+    _, memory, *_ = socket.recv_fds(end, 1, 1)
+    return Link(end, outgoing=Ring(memory[0]) if memory else None)
 
 
 def _connection() -> tuple[Link, socket.socket]:
     """Return a link, and its other end: `link_of` makes one of that."""
-    memory = shared_memory()
+    ours, theirs = socket.socketpair()
     try:
-        ours, theirs = socket.socketpair()
-        socket.send_fds(ours, [b"\0"], [memory])
+        ring = _ring(ours)
+    except BaseException:
+        ours.close()
+        theirs.close()
+        raise
+    return Link(ours, incoming=ring), theirs
+
+
+def _ring(end: socket.socket) -> Ring | None:
+    """Return one end of a ring, and pass the other on; None where a limit is in the way.
+
+    Such as that of a file's size, which the kernel takes shared memory for. Pages then go
+    through the socket.
+    """
+    try:
+        memory = shared_memory()
+    except OSError as error:
+        _log.debug("without shared memory: %s", error.strerror)
+        socket.send_fds(end, [b"\0"], [])
+        return None
+    try:
+        socket.send_fds(end, [b"\0"], [memory])
     except BaseException:
         os.close(memory)
         raise
-    return Link(ours, incoming=Ring(memory)), theirs
+    return Ring(memory)
 
 
 def _not_started(error: OSError) -> StartError:

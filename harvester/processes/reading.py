@@ -79,9 +79,8 @@ class Reading:
 
     def order(self) -> Order:
         """Return what a process is told to do."""
-        if self._standing is None:
-            return Order(self._target, self.visit.rate)
-        return Order.going_on(self._target, self.visit.rate, self._standing)
+        order = Order(self._target, self.visit.rate, self.visit.rest)
+        return order if self._standing is None else order.going_on(self._standing)
 
     async def ended(self) -> Ended | None:
         """Wait for the end, and return what it was, None where the process has died."""

@@ -126,7 +126,8 @@ class Worker:
                 self.reporter.beat()
 
     async def _visit(self, order: Order) -> None:
-        visit = Visit(order.target, self._keys(order.target.account), order.rate)
+        keys = self._keys(order.target.account)
+        visit = Visit(order.target, keys, order.rate, rest=order.rest)
         sink = PassingSink(
             self._link, self.reporter, withdraws=self._withdraws, standing=order.standing
         )

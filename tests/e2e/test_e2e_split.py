@@ -70,7 +70,7 @@ async def test_a_cut_target_still_keeps_to_its_filters(command: Command) -> None
 
 async def test_the_order_is_the_same_whatever_the_pace_was(command: Command) -> None:
     one = organization(
-        accounts=1, suspended=0, findings=420, regions=("us-east-1",), without_pipeline=0
+        accounts=1, suspended=0, findings=750, regions=("us-east-1",), without_pipeline=0
     )
     files: dict[str, bytes] = {}
 
