@@ -100,8 +100,24 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def _check(given: str | None = None, *, allow: bool = False) -> None:
-    check_endpoints(AioSession(), given, allow_insecure=allow)
+def _check(given: str | None = None, *, allow: bool = False) -> bool:
+    return check_endpoints(AioSession(), given, allow_insecure=allow)
+
+
+def test_certificates_are_needed_unless_all_requests_go_unencrypted(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not config.exists()
+    assert _check(), "AWS's own endpoints"
+    assert _check("https://localhost")
+    assert not _check("HTTP://localhost")
+    for service in ("STS", "ORGANIZATIONS", "EC2"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", "http://localhost")
+    assert _check(), "Image Builder's own"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_IMAGEBUILDER", "https://localhost")
+    assert _check()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_IMAGEBUILDER", "http://127.0.0.1:1")
+    assert not _check()
 
 
 def test_what_the_sdk_would_not_use_is_not_refused(

@@ -104,6 +104,17 @@ def test_usual_findings_are_copied_but_for_their_timestamps(*, ascii_only: bool)
     _check(_body(_REAL, ascii_only=ascii_only))
 
 
+def test_timestamps_with_an_exponent_are_copied_as_well() -> None:
+    """As Java writes doubles, and with it many services."""
+    body = rb'{"findings":[{"a":  1,"updatedAt":1.767571200123E9,"firstObservedAt":1.7675712E9}]}'
+    page = _page(body)
+
+    assert page is not None
+    wanted = b'{"a":  1,"updatedAt":"2026-01-05T00:00:00.123Z","firstObservedAt":"2026-01-05T00:00:00.000Z"}'
+    assert page.lines == [wanted + b"\n"]
+    _check(body)
+
+
 def test_the_road_to_compare_with_is_the_other_one() -> None:
     safe = _safe(_body(_REAL))
 
@@ -128,6 +139,12 @@ def test_the_road_to_compare_with_is_the_other_one() -> None:
         rb'{"findings":[{"updatedAt":5,"updatedAt":5}]}',
         rb'{"findings":[{"updatedAt":5e3},{"firstObservedAt":5E0}]}',
         rb'{"findings":[{"updatedAt":-5}]}',
+        rb'{"findings":[{"updatedAt":5E0},{"updatedAt":5.0E1},{"updatedAt":0.0005E4}]}',
+        rb'{"findings":[{"updatedAt":5E-1},{"updatedAt":5E+1}]}',
+        rb'{"findings":[{"updatedAt":1.7675712001234E9}]}',
+        rb'{"findings":[{"updatedAt":2.53402300799999E11}]}',
+        rb'{"findings":[{"updatedAt":253402300799.9999999}]}',
+        rb'{"findings":[{"updatedAt":1E300}]}',
         rb'{"findings":[{"updatedAt":253402300800}]}',
         b'{"findings":[{"updatedAt":5,\r"a":1}]}',
         b'{"findings":[],"nextToken":""}',
@@ -183,7 +200,9 @@ _TEXTS = [r'"edAt\":1"', '"edAt"', '"5"', '"2026-01-01T01:00:00+01:00"', '"1e999
 _TEXTS += [r'"\u0041"', r'"\\u0041"', r'"\ud83d\ude00"', r'"\ud800"', '"\x7f\u2028"']
 _NO_JSON = ["NaN", "Infinity", "-Infinity", "05", "5.", ".5", "+5", "5e", "--5", "nul", "", "[,]"]
 _NO_JSON += ['{"a"}', "{5:5}", '"\t"', '"\0"', r'"\x"', r'"\u12"', '"\ud800"']
-_times = st.sampled_from(["5", "5", "1.5", "1767571200.123", "253402300799.999", "0"])
+_times = st.sampled_from(
+    ["5", "5", "1.5", "1767571200.123", "1.767571200123E9", "1.5E9", "253402300799.999", "0"]
+)
 _texts = st.text(max_size=5).flatmap(
     lambda text: st.sampled_from([json.dumps(text), json.dumps(text, ensure_ascii=False)])
 )

@@ -78,8 +78,10 @@ class Clients:
             SettingsError: an endpoint is not allowed, or the CA bundle cannot be used.
         """
         try:
-            check_endpoints(self._session, self._endpoint_url, allow_insecure=self._allow_insecure)
-            check_certificates(self._session)
+            needed = check_endpoints(
+                self._session, self._endpoint_url, allow_insecure=self._allow_insecure
+            )
+            check_certificates(self._session, needed=needed)
         except BotoCoreError as error:
             raise _of_the_profile(error) from None
         return self

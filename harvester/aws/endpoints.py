@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from aiobotocore.session import AioSession
@@ -20,25 +21,30 @@ SERVICES = ("sts", "organizations", "ec2", "imagebuilder")
 _log = logging.getLogger("harvester")
 
 
-def check_endpoints(session: AioSession, given: str | None, *, allow_insecure: bool) -> None:
-    """Raise SettingsError where a request would go to an endpoint that is not allowed.
+def check_endpoints(session: AioSession, given: str | None, *, allow_insecure: bool) -> bool:
+    """Return whether certificates are needed: whether not all requests go unencrypted.
+
+    Raises SettingsError where a request would go to an endpoint that is not allowed.
 
     Args:
         session: its environment and profile are asked where no endpoint is given.
         given: the endpoint of the settings, which beats all others.
         allow_insecure: whether http to another machine is allowed; a warning then says so.
     """
-    found = dict([("aws.endpoint_url", given)] if given else _configured(session))
-    for name, url in found.items():
+    found = [("aws.endpoint_url", given)] * len(SERVICES) if given else [*_configured(session)]
+    for name, url in dict(found).items():
         check_endpoint(name, url, allow_insecure=allow_insecure)
         if is_insecure(url):
             _log.warning("%s: requests go unencrypted to %s, as it is allowed", name, url)
+    plain = [url for _, url in found if url.lower().startswith("http:")]
+    return len(plain) < len(SERVICES)
 
 
-def check_certificates(session: AioSession) -> None:
+def check_certificates(session: AioSession, *, needed: bool = True) -> None:
     """Raise SettingsError for a CA bundle that would fail later, or switch the check off.
 
     An empty name means to some versions of the SDK that certificates are not checked at all.
+    Where none are `needed`, they are not decoded, which takes a tenth of a small sweep's CPU.
     """
     places = {
         "AWS_CA_BUNDLE": os.environ.get("AWS_CA_BUNDLE"),
@@ -47,16 +53,16 @@ def check_certificates(session: AioSession) -> None:
     }
     for name, path in places.items():
         if path is not None:
-            _check_bundle(name, path)
+            _check_bundle(name, path, _decode if needed else _look_into)
             return
 
 
-def _check_bundle(name: str, path: str) -> None:
+def _check_bundle(name: str, path: str, read: Callable[[str], None]) -> None:
     if not path.strip():
         reason = "it is empty"
     else:
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+            read(path)
         except ssl.SSLError:
             reason = "there is no certificate in it"
         except (OSError, ValueError) as error:
@@ -67,6 +73,15 @@ def _check_bundle(name: str, path: str) -> None:
         f"{name}: {shown(path)} cannot be used: {reason}; allowed is a file of certificates in PEM,"
         " and without it the SDK's own are used"
     )
+
+
+def _decode(path: str) -> None:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+
+
+def _look_into(path: str) -> None:
+    if b"-----BEGIN" not in Path(path).read_bytes():
+        raise ssl.SSLError
 
 
 def _configured(session: AioSession) -> Iterator[tuple[str, str]]:
