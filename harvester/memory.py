@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ _DAYS = 7 * 86_400
 _HIGHEST = 1000.0
 _MOST = 1e9
 _MANY = 20
-"""Pages from which on a target is remembered as large: as many as make it worth cutting."""
+"""Pages from which on a target is remembered as large."""
 
 _log = logging.getLogger("harvester")
 
@@ -37,6 +38,15 @@ class Memory:
         self._path = path
         self._rates: dict[str, tuple[float, float]] = {}
         self._pages: dict[str, tuple[float, float]] = {}
+        self._place = ""
+
+    def keep_to(self, endpoint: str | None) -> None:
+        """Keep to what is asked at an endpoint; None is AWS's own.
+
+        What a rehearsal learns of an account says nothing of the real one.
+        """
+        digest = blake2b((endpoint or "").encode(), digest_size=6).hexdigest()
+        self._place = f"@{digest}" if endpoint else ""
 
     def load(self) -> None:
         """Read the file, if there is one."""
@@ -63,32 +73,37 @@ class Memory:
 
     def recall(self, target: Target) -> float | None:
         """Return the rate learned for a target, None where there is none."""
-        entry = self._rates.get(str(target))
+        entry = self._rates.get(self._name(target))
         return entry[0] if entry else None
 
     def learn(self, target: Target, rate: float | None) -> None:
         """Keep the rate learned for a target, if any."""
         if rate is not None:
-            self._rates[str(target)] = (round(rate, 3), round(time.time()))
+            self._rates[self._name(target)] = (round(rate, 3), round(time.time()))
 
     def size(self, target: Target) -> float:
         """Return how many pages a target had, 0 where that is not known or not many."""
-        entry = self._pages.get(str(target))
+        entry = self._pages.get(self._name(target))
         return entry[0] if entry else 0.0
 
     def largest(self) -> dict[str, float]:
         """Return how many pages the largest target of each account had, as far as known."""
         largest: dict[str, float] = {}
         for name, (pages, _) in self._pages.items():
-            account = name.partition("/")[0]
+            account, _, rest = name.partition("/")
+            if self._place != "".join(rest.partition("@")[1:]):
+                continue
             largest[account] = max(pages, largest.get(account, 0.0))
         return largest
 
     def note_size(self, target: Target, pages: int) -> None:
         """Keep how many pages a target had, where they are many."""
-        self._pages.pop(str(target), None)
+        self._pages.pop(self._name(target), None)
         if pages >= _MANY:
-            self._pages[str(target)] = (float(pages), round(time.time()))
+            self._pages[self._name(target)] = (float(pages), round(time.time()))
+
+    def _name(self, target: Target) -> str:
+        return f"{target}{self._place}"
 
 
 def default_path() -> Path | None:

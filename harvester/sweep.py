@@ -53,7 +53,9 @@ async def open_journey(
         home = _home_region(settings, clients.configured_region)
         own = OwnCredentials(settings.aws.profile, clients.http_session)
         accounts = Accounts(settings.accounts, exchange, own, home)
-        yield Journey(settings, exchange, accounts, home, memory or Memory(), calls=calls)
+        memory = memory or Memory()
+        memory.keep_to(clients.endpoints.get("imagebuilder"))
+        yield Journey(settings, exchange, accounts, home, memory, calls=calls)
 
 
 class Journey:

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harvester.aws.endpoints import check_endpoints
+from harvester.aws.endpoints import check_endpoints, need_certificates
 from harvester.aws.transport import session_class
 from harvester.errors import SettingsError
 from harvester.settings import AwsSettings, Settings, check_settings
@@ -100,24 +100,28 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def _check(given: str | None = None, *, allow: bool = False) -> bool:
+def _check(given: str | None = None, *, allow: bool = False) -> dict[str, str]:
     return check_endpoints(AioSession(), given, allow_insecure=allow)
+
+
+def _need(given: str | None = None) -> bool:
+    return need_certificates(_check(given))
 
 
 def test_certificates_are_needed_unless_all_requests_go_unencrypted(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not config.exists()
-    assert _check(), "AWS's own endpoints"
-    assert _check("https://localhost")
-    assert not _check("HTTP://localhost")
+    assert _need(), "AWS's own endpoints"
+    assert _need("https://localhost")
+    assert not _need("HTTP://localhost")
     for service in ("STS", "ORGANIZATIONS", "EC2"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", "http://localhost")
-    assert _check(), "Image Builder's own"
+    assert _need(), "Image Builder's own"
     monkeypatch.setenv("AWS_ENDPOINT_URL_IMAGEBUILDER", "https://localhost")
-    assert _check()
+    assert _need()
     monkeypatch.setenv("AWS_ENDPOINT_URL_IMAGEBUILDER", "http://127.0.0.1:1")
-    assert not _check()
+    assert not _need()
 
 
 def test_what_the_sdk_would_not_use_is_not_refused(

@@ -86,6 +86,24 @@ def test_large_targets_are_remembered_and_small_ones_forgotten(tmp_path: Path) -
     assert later.largest() == {ONE.account: 200.0}
 
 
+def test_what_is_learned_at_one_endpoint_is_not_taken_for_another(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "rates.json")
+    places = (None, "http://127.0.0.1:1", "http://127.0.0.1:2")
+    for number, place in enumerate(places, 1):
+        memory.keep_to(place)
+        assert memory.recall(ONE) is None
+        assert (memory.size(ONE), memory.largest()) == (0.0, {})
+        memory.learn(ONE, float(number))
+        memory.note_size(ONE, 100 * number)
+    memory.save()
+    later = Memory(tmp_path / "rates.json")
+    later.load()
+    for number, place in enumerate(places, 1):
+        later.keep_to(place)
+        assert later.recall(ONE) == number
+        assert (later.size(ONE), later.largest()) == (100 * number, {ONE.account: 100 * number})
+
+
 @pytest.mark.parametrize(
     ("cache", "path"),
     [

@@ -16,7 +16,7 @@ from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
 from harvester.aws.answers import BodyReader, read_by
-from harvester.aws.endpoints import check_certificates, check_endpoints
+from harvester.aws.endpoints import check_certificates, check_endpoints, need_certificates
 from harvester.aws.faults import error_answer, translate
 from harvester.aws.lean import Model
 from harvester.aws.models import quicken
@@ -41,6 +41,7 @@ class Clients:
 
     Attributes:
         http_session: the class of HTTP sessions that requests leave through.
+        endpoints: those that are not AWS's own, by service.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Clients:
             read_timeout=call_seconds,
             http_session_cls=self.http_session,
         )
+        self.endpoints: dict[str, str] = {}
         self._models: dict[tuple[str, str], Model] = {}
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = anyio.Lock()
@@ -78,10 +80,10 @@ class Clients:
             SettingsError: an endpoint is not allowed, or the CA bundle cannot be used.
         """
         try:
-            needed = check_endpoints(
+            self.endpoints = check_endpoints(
                 self._session, self._endpoint_url, allow_insecure=self._allow_insecure
             )
-            check_certificates(self._session, needed=needed)
+            check_certificates(self._session, needed=need_certificates(self.endpoints))
         except BotoCoreError as error:
             raise _of_the_profile(error) from None
         return self

@@ -21,8 +21,10 @@ SERVICES = ("sts", "organizations", "ec2", "imagebuilder")
 _log = logging.getLogger("harvester")
 
 
-def check_endpoints(session: AioSession, given: str | None, *, allow_insecure: bool) -> bool:
-    """Return whether certificates are needed: whether not all requests go unencrypted.
+def check_endpoints(
+    session: AioSession, given: str | None, *, allow_insecure: bool
+) -> dict[str, str]:
+    """Return the endpoints, by service, that are not AWS's own.
 
     Raises SettingsError where a request would go to an endpoint that is not allowed.
 
@@ -31,12 +33,20 @@ def check_endpoints(session: AioSession, given: str | None, *, allow_insecure: b
         given: the endpoint of the settings, which beats all others.
         allow_insecure: whether http to another machine is allowed; a warning then says so.
     """
-    found = [("aws.endpoint_url", given)] * len(SERVICES) if given else [*_configured(session)]
-    for name, url in dict(found).items():
+    if given:
+        found = dict.fromkeys(SERVICES, ("aws.endpoint_url", given))
+    else:
+        found = dict(_configured(session))
+    for name, url in dict.fromkeys(found.values()):
         check_endpoint(name, url, allow_insecure=allow_insecure)
         if is_insecure(url):
             _log.warning("%s: requests go unencrypted to %s, as it is allowed", name, url)
-    plain = [url for _, url in found if url.lower().startswith("http:")]
+    return {service: url for service, (_, url) in found.items()}
+
+
+def need_certificates(endpoints: Mapping[str, str]) -> bool:
+    """Return whether not all requests go unencrypted, with these endpoints by service."""
+    plain = [url for url in endpoints.values() if url.lower().startswith("http:")]
     return len(plain) < len(SERVICES)
 
 
@@ -84,8 +94,8 @@ def _look_into(path: str) -> None:
         raise ssl.SSLError
 
 
-def _configured(session: AioSession) -> Iterator[tuple[str, str]]:
-    """Yield each endpoint that the SDK would use in place of AWS's own, with where it is set."""
+def _configured(session: AioSession) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield each service whose endpoint is not AWS's own: where that is set, and what it is."""
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return
     profile: Mapping[str, Any] = session.get_scoped_config()
@@ -105,5 +115,5 @@ def _configured(session: AioSession) -> Iterator[tuple[str, str]]:
         )
         for name, url in places:
             if url:
-                yield name, url
+                yield service, (name, url)
                 break
