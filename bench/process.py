@@ -77,18 +77,23 @@ def measure(
     *,
     timeout: float,
     drain: bool = False,
+    into: Path | None = None,
 ) -> Measure:
     """Run a command to its end in an empty folder, and say what it took.
 
-    With `drain`, its stdout is a pipe that is read and counted, otherwise nothing. Raises
-    BenchError where the command fails or takes longer than `timeout` seconds.
+    With `drain`, its stdout is a pipe that is read and counted; else it is the file `into`, or
+    nothing. Raises BenchError where the command fails or takes longer than `timeout` seconds.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, tempfile.TemporaryFile() as errors:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        tempfile.TemporaryFile() as errors,
+        (into or Path(os.devnull)).open("wb") as elsewhere,
+    ):
         begun = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603  # the contestants are the point
             list(command),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if drain else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if drain else elsewhere,
             stderr=errors,
             env=environment(variables),
             cwd=folder,

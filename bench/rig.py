@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from bench.contestants import Contestant, Job
 from bench.figures import Run, Runs
 from bench.process import PYTHON, BenchError, lines_in, measure
 from bench.service import Service
+
+Destination = Literal["file", "pipe", "redirected"]
 
 _LARGEST_PAGE: Final = 100
 _log = logging.getLogger("bench")
@@ -42,25 +44,32 @@ def take_turn(
     *,
     timeout: float,
     more: Sequence[str] = (),
-    to_stdout: bool = False,
+    to: Destination = "file",
     digests: dict[str, int] | None = None,
     expected: int | None = None,
 ) -> Run:
     """Let a contestant sweep the service once; raises BenchError unless it wrote every finding.
 
+    `to` is where it writes: a file of its own making, a pipe, or stdout that leads to a file.
     `digests` gets the digest of what it wrote, where that is wanted. `expected` is how many
     findings there should be, by default all of the service's.
     """
     expected = service.plan.findings if expected is None else expected
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         output = Path(folder, "findings.ndjson")
-        job = Job(service.plan.names, None if to_stdout else output, more)
+        job = Job(service.plan.names, output if to == "file" else None, more)
         service.counts()
         command = [PYTHON, *contestant.arguments(job)]
-        taken = measure(command, service.variables, timeout=timeout, drain=to_stdout)
+        taken = measure(
+            command,
+            service.variables,
+            timeout=timeout,
+            drain=to == "pipe",
+            into=output if to == "redirected" else None,
+        )
         run = Run(taken, service.counts())
         if contestant.writes:
-            lines = taken.lines if to_stdout else lines_in(output)
+            lines = taken.lines if to == "pipe" else lines_in(output)
             if lines != expected:
                 raise BenchError(f"{contestant.name} wrote {lines} of {expected} findings")
         elif run.counts["requests"] * _LARGEST_PAGE < expected:

@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.contestants import HARVESTER
 from bench.figures import Figure, Goal, Result, Run, ratios, rss
-from bench.rig import Options, take_turn, take_turns
+from bench.rig import Destination, Options, take_turn, take_turns
 from bench.service import Plan, Service
 
 _TIMEOUT: Final = 1_800.0
@@ -30,15 +30,15 @@ def memory_wide(options: Options) -> Result:
 
 def memory_deep(options: Options) -> Result:
     """Ten times the findings in the same targets, to a file."""
-    return _deep(options, to_stdout=False)
+    return _deep(options, "file", "a file")
 
 
 def memory_stdout(options: Options) -> Result:
     """The same to stdout, a pipe that is read as fast as it fills."""
-    return _deep(options, to_stdout=True)
+    return _deep(options, "pipe", "stdout")
 
 
-def _deep(options: Options, *, to_stdout: bool) -> Result:
+def _deep(options: Options, destination: Destination, to: str) -> Result:
     less, more = options.scaled(100_000), options.scaled(1_000_000)
     runs: dict[str, list[Run]] = {f"{less:,}": [], f"{more:,}": []}
     # The same targets in both, so that what differs is only how long it goes on.
@@ -49,8 +49,7 @@ def _deep(options: Options, *, to_stdout: bool) -> Result:
         for number in range(options.times(2)):
             _log.info(" round %d", number + 1)
             for service, taken in zip((shallow, deep), runs.values(), strict=True):
-                taken.append(take_turn(HARVESTER, service, timeout=_TIMEOUT, to_stdout=to_stdout))
-    to = "stdout" if to_stdout else "a file"
+                taken.append(take_turn(HARVESTER, service, timeout=_TIMEOUT, to=destination))
     figure = Figure(
         f"peak memory: {more:,} findings ÷ {less:,} findings, to {to}",
         ratios(runs[f"{more:,}"], runs[f"{less:,}"], rss),

@@ -12,10 +12,19 @@ from bench.rig import Options, take_turn
 from bench.service import Plan, Service
 
 _TIMEOUT: Final = 900.0
-_LATENCY: Final = 0.1
 _PAGE: Final = 25
-#: Refill a second, burst, and how many pages there are to read.
-_BUCKETS: Final = ((5, 20, 120), (20, 100, 500), (100, 50, 1_500))
+#: Refill a second, burst, latency in seconds, and how many pages there are to read.
+_BUCKETS: Final = (
+    (2, 10, 0.05, 100),
+    (2, 100, 0.2, 200),
+    (5, 20, 0.1, 120),
+    (10, 10, 0.2, 250),
+    (20, 100, 0.1, 500),
+    (50, 100, 0.2, 1_000),
+    (100, 10, 0.1, 1_500),
+    (100, 50, 0.1, 1_500),
+    (100, 100, 0.05, 1_500),
+)
 _MANY: Final = ("--split", "none")
 _log = logging.getLogger("bench")
 
@@ -25,32 +34,33 @@ def throttled(options: Options) -> Result:
     runs: dict[str, list[Run]] = {}
     useful: list[Figure] = []
     lengths: list[Figure] = []
-    for refill, burst, pages in _BUCKETS:
-        name = f"refill {refill}/s, burst {burst}"
+    for refill, burst, latency, pages in _BUCKETS:
+        name = f"refill {refill}/s, burst {burst}, latency {1000 * latency:.0f} ms"
         shares, times = [], []
-        for _ in range(options.times(3)):
-            run, ideal = _behind_bucket(refill, burst, options.scaled(pages))
+        for _ in range(options.times(2)):
+            behaviour = {"rate": refill, "burst": burst, "latency": latency}
+            run, ideal = _behind_bucket(behaviour, options.scaled(pages))
             counts = run.counts
             shares.append(100 * (1 - counts["throttled"] / counts["requests"]))
-            times.append((counts["span"] + _LATENCY) / ideal)
+            times.append((counts["span"] + latency) / ideal)
             runs.setdefault(name, []).append(run)
         useful.append(Figure(f"calls that were useful: {name}", shares, "%", Goal("≥", 95)))
         lengths.append(Figure(f"time over the ideal: {name}", times, goal=Goal("≤", 1.15)))
     what = (
-        f"one target behind a token bucket, latency {_LATENCY} s, 22 queries; the ideal spends the "
-        "burst at once, and then each token as it comes"
+        "one target behind a token bucket, 22 queries; the ideal spends the burst at once, and "
+        "then each token as it comes"
     )
     return Result(what, [*useful, *lengths], runs)
 
 
-def _behind_bucket(refill: int, burst: int, pages: int) -> tuple[Run, float]:
+def _behind_bucket(behaviour: dict[str, float], pages: int) -> tuple[Run, float]:
     """Sweep once, and say how long an all-knowing sweep of the same calls would have taken.
 
     The time is that of the calls to Image Builder alone: starting up is no part of it, and nothing
     is listed. The rates of earlier runs are kept in a cache; each run gets an empty one, since what
     is measured is a bucket of which nothing is known.
     """
-    behaviour = {"rate": refill, "burst": burst, "latency": _LATENCY}
+    refill, burst, latency = behaviour.values()
     # The target of seed 0 has 22 images of like size. Each is a query, since one chain alone
     # would be slower than the bucket.
     plan = Plan(accounts=1, findings=pages * _PAGE, behaviour=behaviour, keep=True)
@@ -60,11 +70,11 @@ def _behind_bucket(refill: int, burst: int, pages: int) -> tuple[Run, float]:
             word for arn in service.images for word in ("--filter", f"imageBuildVersionArn={arn}")
         ]
         more = ["--page-size", str(_PAGE), *filters]
-        _log.info(" refill %d/s, burst %d", refill, burst)
+        _log.info(" %s", behaviour)
         run = take_turn(HARVESTER, service, timeout=_TIMEOUT, more=more)
     granted = run.counts["requests"] - run.counts["throttled"]
     longest = -(-max(service.images.values()) // _PAGE)
-    return run, max((granted - burst) / refill + _LATENCY, longest * _LATENCY)
+    return run, max((granted - burst) / refill + latency, longest * latency)
 
 
 def one_large(options: Options) -> Result:
@@ -97,15 +107,19 @@ def processes(options: Options) -> Result:
     runs: dict[str, list[Run]] = {"1": [], "2": []}
     # In one chain: a cut depends on the pace, and so would what can be answered from memory.
     with Service(Plan(accounts=8, regions=4, findings=findings, replay=True)) as service:
-        take_turn(HARVESTER, service, timeout=_TIMEOUT, more=_MANY)  # so that it knows the answers
+        # First so that it knows the answers.
+        take_turn(HARVESTER, service, timeout=_TIMEOUT, more=_MANY, to="redirected")
         for _ in range(options.times(3)):
             for count, taken in runs.items():
                 more = [*_MANY, "--processes", count]
-                taken.append(take_turn(HARVESTER, service, timeout=_TIMEOUT, more=more))
+                taken.append(
+                    take_turn(HARVESTER, service, timeout=_TIMEOUT, more=more, to="redirected")
+                )
     one, two = runs["1"], runs["2"]
     served = [run.counts["cpu"] for run in two]
     return Result(
-        f"{findings:,} findings in 32 targets, latency 0, from a server that gives the "
+        f"{findings:,} findings in 32 targets, latency 0, to stdout, which is a file (so that no "
+        "disk is waited for), from a server that gives the "
         "simulator's answers again from memory and runs on the same cores: its share is given",
         [
             Figure(
