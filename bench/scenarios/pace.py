@@ -13,17 +13,18 @@ from bench.service import Plan, Service
 
 _TIMEOUT: Final = 900.0
 _PAGE: Final = 25
-#: Refill a second, burst, latency in seconds, and how many pages there are to read.
+#: Refill a second, burst, latency in seconds, and how many pages there are to read: some forty
+#: seconds' worth each, since what is lost in finding out the rate is lost once.
 _BUCKETS: Final = (
-    (2, 10, 0.05, 100),
+    (2, 10, 0.05, 120),
     (2, 100, 0.2, 200),
-    (5, 20, 0.1, 120),
-    (10, 10, 0.2, 250),
-    (20, 100, 0.1, 500),
-    (50, 100, 0.2, 1_000),
-    (100, 10, 0.1, 1_500),
-    (100, 50, 0.1, 1_500),
-    (100, 100, 0.05, 1_500),
+    (5, 20, 0.1, 220),
+    (10, 10, 0.2, 410),
+    (20, 100, 0.1, 900),
+    (50, 100, 0.2, 2_100),
+    (100, 10, 0.1, 4_000),
+    (100, 50, 0.1, 4_000),
+    (100, 100, 0.05, 4_000),
 )
 _MANY: Final = ("--split", "none")
 _log = logging.getLogger("bench")

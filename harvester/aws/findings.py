@@ -53,6 +53,10 @@ class PageSizes:
         """Return the page size to ask of a region."""
         return self._granted.get(region, self._asked)
 
+    def is_known(self, region: str) -> bool:
+        """Return whether nothing is to be found out of a region."""
+        return region in self._granted or self._asked <= SURE_PER_PAGE
+
     def learn(self, region: str, size: int) -> None:
         """Note what a region grants."""
         self._granted[region] = size
@@ -64,9 +68,6 @@ class PageSizes:
         A wide sweep would otherwise have as many calls refused as it has in flight. Only for
         a moment, since the first call may be of an account that is throttled for long.
         """
-        if region in self._granted or self._asked <= SURE_PER_PAGE:
-            yield
-            return
         asking = self._asking.get(region)
         if asking is not None:
             with anyio.move_on_after(_FIRST_ANSWER_SECONDS):
@@ -87,16 +88,23 @@ async def fetch_page(channel: Channel, sizes: PageSizes, query: Query, token: st
     Raises a `ServiceError` where it cannot be had.
     """
     region = query.target.region
+    if sizes.is_known(region):
+        return await _fetch(channel, sizes, query, token)
     async with sizes.turn(region):
-        size = sizes.of(region)
-        try:
-            page = await _list(channel, query, token, size)
-        except RefusedError as error:
-            if size <= SURE_PER_PAGE or not _may_be_the_size(error):
-                raise
-            size = SURE_PER_PAGE
-            page = await _list(channel, query, token, size)
-        sizes.learn(region, size)
+        return await _fetch(channel, sizes, query, token)
+
+
+async def _fetch(channel: Channel, sizes: PageSizes, query: Query, token: str | None) -> Page:
+    region = query.target.region
+    size = sizes.of(region)
+    try:
+        page = await _list(channel, query, token, size)
+    except RefusedError as error:
+        if size <= SURE_PER_PAGE or not _may_be_the_size(error):
+            raise
+        size = SURE_PER_PAGE
+        page = await _list(channel, query, token, size)
+    sizes.learn(region, size)
     return page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import lru_cache
 from typing import Any
 
 from aiobotocore.httpsession import AIOHTTPSession
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError, SSLError
 from harvester.settings.endpoints import check_endpoint, is_loopback
 
 _REDIRECTS, _ERRORS = 300, 400
+_ADDRESSES = 64  # of one client: one for each operation
 
 
 def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
@@ -29,6 +31,14 @@ def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
 
     class CarefulSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK is untyped
         _plain = False
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            # What the environment says of a proxy is worked out once for an address, and not
+            # for every request.
+            proxies = self._proxy_config
+            proxies.proxy_url_for = lru_cache(_ADDRESSES)(proxies.proxy_url_for)
+            proxies.proxy_headers_for = lru_cache(_ADDRESSES)(proxies.proxy_headers_for)
 
         async def send(self, request: Any) -> Any:
             self._plain = request.url.startswith("http:")
