@@ -38,8 +38,8 @@ class Visit:
     """A target that was found, and the credentials to read it.
 
     From earlier runs: the rate that it granted, None where that is not known, and how many
-    pages it had, 0 where that is not known or not many. `rest` is how many calls all other
-    targets are thought to take, one after the other.
+    pages it had, 0 where that is not known or not many. `rest` is how many calls it and those
+    that come later take at least, one after the other.
     """
 
     target: Target

@@ -49,6 +49,7 @@ class StdoutSink(StreamSink):
         self._writing = anyio.Lock()
         self._scopes: set[anyio.CancelScope] = set()
         self._last_seconds: float | None = None
+        self._rest = memoryview(b"")  # of a page that is being written
 
     async def send(self, lines: list[bytes]) -> None:
         """Write the lines, all of them."""
@@ -77,21 +78,33 @@ class StdoutSink(StreamSink):
         if self._last_seconds is not None:
             scope.shield, scope.deadline = True, anyio.current_time() + self._last_seconds
 
-    async def _write(self, rest: memoryview) -> None:
-        while rest:
-            chunk = rest[:_CHUNK] if self._may_block else rest
+    async def _write(self, data: memoryview) -> None:
+        # First what is left of a page whose writer was cancelled, as those of a target are where
+        # one of them is refused: its last line would go on with the first of this page.
+        await self._write_rest()
+        self._rest = data
+        try:
+            await self._write_rest()
+        except BaseException:
+            if len(self._rest) == len(data):
+                self._rest = memoryview(b"")
+            raise
+        # Not to be cancelled: what was written has to be counted.
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _write_rest(self) -> None:
+        while self._rest:
+            chunk = self._rest[:_CHUNK] if self._may_block else self._rest
             if self._may_block and not self._ready():
                 await anyio.wait_writable(self._descriptor)
             try:
-                rest = rest[os.write(self._descriptor, chunk) :]
+                self._rest = self._rest[os.write(self._descriptor, chunk) :]
             except BlockingIOError:
                 await anyio.wait_writable(self._descriptor)
             except BrokenPipeError:
                 raise OutputClosedError("the reader of standard output went away") from None
             except OSError as error:
                 raise OutputError(f"standard output cannot be written: {error.strerror}") from error
-        # Not to be cancelled: what was written has to be counted.
-        await anyio.lowlevel.cancel_shielded_checkpoint()
 
     def _ready(self) -> bool:
         poll = select.poll()
