@@ -30,6 +30,8 @@ from harvester.stopping import LastCalls
 from harvester.tally import Tally
 
 _PAGES = 10.0
+_PAGES_HELD = 2
+"""Pages for each request in flight that are on their way or wait for the sink."""
 _log = logging.getLogger("harvester")
 
 
@@ -86,7 +88,8 @@ async def open_clients(
     ) as clients:
         calls = LastCalls(clients)
         policy = RetryPolicy(throttle_cap=0.0)
-        yield clients, calls, Exchange(calls, FairSlots(width), tally, clock, policy)
+        room = FairSlots(_PAGES_HELD * width)
+        yield clients, calls, Exchange(calls, FairSlots(width), tally, clock, policy, room)
 
 
 class Visitor:
