@@ -11,6 +11,7 @@ import sys
 import anyio
 
 from harvester.errors import OutputClosedError, OutputError
+from harvester.model import Page, Query
 from harvester.output.sink import StreamSink
 
 # A pipe that is ready takes at least this much without blocking (PIPE_BUF on Linux).
@@ -51,19 +52,27 @@ class StdoutSink(StreamSink):
         self._last_seconds: float | None = None
         self._rest = memoryview(b"")  # of a page that is being written
 
-    async def send(self, lines: list[bytes]) -> None:
-        """Write the lines, all of them."""
-        data = b"".join(lines)
+    async def write(self, query: Query, page: Page) -> None:
+        """Write those findings of a page that were not written before.
+
+        In turn, since pages of other queries must not come in between. Those that wait are not
+        looked at yet: as lines they would take their memory twice.
+        """
         with anyio.CancelScope() as scope:
             self._shield(scope)
             self._scopes.add(scope)
             try:
-                async with self._writing:  # pages of other queries must not come in between
-                    await self._write(memoryview(harmless(data) if self._terminal else data))
+                async with self._writing:
+                    await super().write(query, page)
             finally:
                 self._scopes.discard(scope)
         if scope.cancelled_caught:  # too late; the scopes around this one are cancelled
             await anyio.sleep_forever()
+
+    async def send(self, lines: list[bytes]) -> None:
+        """Write the lines, all of them."""
+        data = b"".join(lines)
+        await self._write(memoryview(harmless(data) if self._terminal else data))
 
     def finish_within(self, seconds: float) -> None:
         """Let pages be written whole, or a reader would find half a line.
