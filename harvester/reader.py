@@ -256,16 +256,19 @@ class TargetReader:
         and a run that is killed with it leaves a query that has to be read anew. What cannot be
         withdrawn is held back in any case.
         """
+        place = self._channel.place()
 
         async def fetch(token: str | None) -> Page:
             try:
-                return await fetch_page(self._channel, self._sizes, query, token)
+                return await fetch_page(self._channel, self._sizes, query, token, place)
             except DamagedAnswerError as error:
                 raise self._quarantine.set_aside(query.target, error) from None
 
         cursor = standing.cursors.get(query) if standing is not None else None
         hold = self._verify is not False and (hold or not self._sink.withdraws)
-        return Pager(query, fetch, self._sink, self._tally, cursor=cursor, hold=hold)
+        return Pager(
+            query, fetch, self._sink, self._tally, cursor=cursor, done=place.release, hold=hold
+        )
 
 
 async def _settle(pagers: Sequence[Pager], *counts: Mapping[Query, int]) -> None:

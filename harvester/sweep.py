@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -165,16 +164,15 @@ class Journey:
         # What was large the last time comes first, so that it is not waited for at the end.
         largest = self._memory.largest()
         order = sorted(accounts, key=lambda one: -largest.get(one.id, 0.0))
-        self._tally.accounts_waiting = len(order)
+        waiting = [(account, len(order) - place) for place, account in enumerate(order, 1)]
         async with found:
-            await each(order, _ACCOUNTS_AT_ONCE, lambda one: self._enter(one, caller, found))
+            await each(waiting, _ACCOUNTS_AT_ONCE, lambda one: self._enter(*one, caller, found))
         self._tally.discovering = False
 
     async def _enter(
-        self, account: Account, caller: Caller, found: MemoryObjectSendStream[Visit]
+        self, account: Account, later: int, caller: Caller, found: MemoryObjectSendStream[Visit]
     ) -> None:
-        self._tally.accounts_waiting -= 1
-        self._tally.accounts_known += 1
+        """Find an account's targets; so many accounts come later."""
         if not account.active:
             self._tally.end(Outcome(account.id, None, "skipped", "accounts", "NotActive"))
             return
@@ -199,9 +197,12 @@ class Journey:
         targets.sort(key=lambda one: -self._memory.size(one))
         for target in targets:
             self._tally.found(target)
+        # A call for each at least. What is known only as the sweep goes on does not count: the
+        # same sweep is to make the same cuts, whatever its timing is.
+        rest = (later + 1) * len(targets) / self._settings.limits.max_concurrency
         for target in targets:
             rate, pages = self._memory.recall(target), self._memory.size(target)
-            await found.send(Visit(target, credentials, rate, pages))
+            await found.send(Visit(target, credentials, rate, pages, rest))
 
     async def _work(
         self,
@@ -215,8 +216,7 @@ class Journey:
     async def _visit(self, visit: Visit, do: Callable[[Visit], Awaitable[Ended]]) -> None:
         target = visit.target
         self._tally.begun(target)
-        rest = self._tally.calls_left() / self._settings.limits.max_concurrency
-        ended = await do(replace(visit, rest=rest))
+        ended = await do(visit)
         self._memory.learn(target, ended.rate)
         self._memory.note_size(target, self._tally.open[target].pages)
         if ended.pipelines is not None:

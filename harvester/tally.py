@@ -40,7 +40,6 @@ class Tally:
         open: targets found and not ended yet.
         slowest: the slowest of the ended targets, the slowest first.
         discovering: whether more targets may still be found.
-        accounts_waiting: accounts whose targets are not found yet; accounts_known: the others.
     """
 
     now: Callable[[], float]
@@ -55,8 +54,6 @@ class Tally:
     complete: set[Target] = field(default_factory=set)
     open: dict[Target, Reading] = field(default_factory=dict)
     discovering: bool = True
-    accounts_waiting: int = 0
-    accounts_known: int = 0
     _slowest: list[tuple[float, int, Outcome]] = field(default_factory=list)
 
     @property
@@ -68,17 +65,6 @@ class Tally:
     def slowest(self) -> list[Outcome]:
         """The slowest targets, the slowest first."""
         return [outcome for _, _, outcome in sorted(self._slowest, reverse=True)]
-
-    def calls_left(self) -> float:
-        """Return how many pages all targets but one of those found are thought to have left.
-
-        As many as those that have ended had, and one at least; and accounts that wait have as
-        many targets as the others.
-        """
-        ended = self.ended.total()
-        pages = max(1.0, self.pages / ended if ended else 1.0)
-        targets = self.total / self.accounts_known if self.accounts_known else 1.0
-        return (max(0, len(self.open) - 1) + self.accounts_waiting * targets) * pages
 
     def found(self, target: Target) -> None:
         """Note a target that is to be read."""

@@ -30,6 +30,8 @@ from harvester.stopping import LastCalls
 from harvester.tally import Tally
 
 _PAGES = 10.0
+_PAGES_HELD = 2
+"""Pages for each request in flight that are on their way or wait for the sink."""
 _log = logging.getLogger("harvester")
 
 
@@ -38,8 +40,8 @@ class Visit:
     """A target that was found, and the credentials to read it.
 
     From earlier runs: the rate that it granted, None where that is not known, and how many
-    pages it had, 0 where that is not known or not many. `rest` is how many calls all other
-    targets are thought to take, one after the other.
+    pages it had, 0 where that is not known or not many. `rest` is how many calls it and those
+    that come later take at least, one after the other.
     """
 
     target: Target
@@ -86,7 +88,8 @@ async def open_clients(
     ) as clients:
         calls = LastCalls(clients)
         policy = RetryPolicy(throttle_cap=0.0)
-        yield clients, calls, Exchange(calls, FairSlots(width), tally, clock, policy)
+        room = FairSlots(_PAGES_HELD * width)
+        yield clients, calls, Exchange(calls, FairSlots(width), tally, clock, policy, room)
 
 
 class Visitor:

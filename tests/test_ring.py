@@ -24,8 +24,11 @@ _SIZE = 4096
 
 def _two_ends(size: int = _SIZE) -> tuple[Ring, Ring]:
     memory = os.memfd_create("test")
-    os.ftruncate(memory, size)
-    return Ring(os.dup(memory)), Ring(memory)
+    try:
+        os.ftruncate(memory, size)
+        return Ring(memory), Ring(memory)
+    finally:
+        os.close(memory)
 
 
 @given(st.lists(st.tuples(st.integers(0, _SIZE // 2), st.booleans()), max_size=60))
@@ -52,7 +55,7 @@ def test_what_is_put_in_comes_out_in_its_order(steps: list[tuple[int, bool]]) ->
 
 def _take(there: Ring, waiting: deque[bytes], spent: deque[int]) -> None:
     text = waiting.popleft()
-    found, free = there.take(len(text))
+    found, free = there.take(there.place, len(text))
     assert found == text
     spent.append(free)
 
@@ -62,10 +65,22 @@ def test_what_has_no_room_leaves_what_waits_as_it_is() -> None:
     assert here.put(b"a" * 2000)
     assert here.put(b"b" * 2000)
     assert not here.put(b"c" * 97), "but at the beginning, which is not free"
-    assert there.take(2000)[0] == b"a" * 2000
-    assert there.take(2000)[0] == b"b" * 2000
+    assert there.take(1, 2000)[0] == b"a" * 2000
+    assert there.take(2001, 2000)[0] == b"b" * 2000
     assert here.fits(2048)
     assert not here.fits(2049)
+    here.close()
+    there.close()
+
+
+def test_one_text_is_never_taken_for_another() -> None:
+    here, there = _two_ends()
+    places = []
+    for text in (b"untold", b"told"):
+        places.append(here.place)
+        assert here.put(text)
+    with pytest.raises(RuntimeError, match="its text at 7"):
+        there.take(places[1], 4)
     here.close()
     there.close()
 
@@ -108,6 +123,27 @@ async def test_many_pages_wait_in_the_ring_and_the_others_until_they_are_heard(
             heard += await here.receive()
         group.cancel_scope.cancel()
     assert heard == [(Wrote(_QUERY, str(n), {}), page) for n, page in enumerate(pages)]
+
+
+async def test_pages_without_a_finding_wait_as_well(links: tuple[Link, Link]) -> None:
+    here, there = links
+    posted: list[int] = []
+    token = "A" * 10_000
+
+    async def say() -> None:
+        for number in range(3000):
+            await there.post_in_turn(Wrote(_QUERY, token, {}), b"")
+            posted.append(number)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(there.carry)
+        group.start_soon(say)
+        await _settle()
+        assert 0 < len(posted) < 700, "some MiB wait to be heard"
+        heard = 0
+        while heard < 3000:
+            heard += len(await here.receive())
+        group.cancel_scope.cancel()
 
 
 async def test_a_page_too_large_for_the_ring_goes_another_way(links: tuple[Link, Link]) -> None:

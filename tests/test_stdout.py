@@ -146,11 +146,18 @@ async def test_who_waits_for_a_reader_can_be_cancelled(pipe: Pipe) -> None:
             scope.cancel()
     assert scope.cancelled_caught
 
-    os.set_blocking(pipe.reader, False)
-    while len(os.read(pipe.reader, 1 << 20)) == 1 << 20:
-        pass
-    await sink.write(Query(_QUERY.target, "severity", "LOW"), page_of([{"after": 1}], None))
-    assert os.read(pipe.reader, 1 << 20).endswith(b'{"after":1}\n')
+    content = b""
+
+    async def read() -> None:
+        nonlocal content
+        content = await pipe.read_all()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        await sink.write(Query(_QUERY.target, "severity", "LOW"), page_of([{"after": 1}], None))
+        os.close(pipe.writer)
+        pipe.writer = -1
+    assert content == _page(1, size=1000).text + b'{"after":1}\n', "no half a line in between"
 
 
 async def test_a_page_that_is_being_written_is_finished_after_a_stop(pipe: Pipe) -> None:
@@ -175,6 +182,26 @@ async def test_a_page_that_is_being_written_is_finished_after_a_stop(pipe: Pipe)
                 await anyio.wait_readable(pipe.reader)
                 content += os.read(pipe.reader, 65_536)
     assert content == b"".join(written) == pages[0].text + pages[1].text
+
+
+async def test_a_page_cut_short_is_finished_before_another_begins(pipe: Pipe) -> None:
+    sink, content = StdoutSink(pipe.writer), b""
+    first, never, second = (_page(number, size=600) for number in range(3))
+    with anyio.move_on_after(0.05):
+        await sink.write(_QUERY, first)  # as far as the pipe takes it
+    with anyio.move_on_after(0.05):
+        await sink.write(_QUERY, never)
+
+    async def read() -> None:
+        nonlocal content
+        content = await pipe.read_all()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        await sink.write(_QUERY, second)
+        os.close(pipe.writer)
+        pipe.writer = -1
+    assert content == first.text + second.text
 
 
 async def test_a_blocked_reader_holds_up_nothing_else(pipe: Pipe) -> None:

@@ -124,19 +124,6 @@ def test_an_error_without_a_code_is_named_by_its_kind() -> None:
     assert (problem.code, problem.message, problem.status) == ("StartError", "no keys", "failed")
 
 
-def test_what_is_left_is_reckoned_from_what_was_read() -> None:
-    tally = _tally()
-    assert tally.calls_left() == 0.0
-    tally.accounts_known, tally.accounts_waiting = 1, 4
-    for target in (_A, _B, _C):
-        tally.found(target)
-    assert tally.calls_left() == 2 + 4 * 3, "a call for each, as long as nothing is known"
-    tally.begun(_A)
-    tally.read(_A, {"HIGH": 700}, pages=7)
-    tally.finish(_A, None)
-    assert tally.calls_left() == (1 + 4 * 3) * 7.0
-
-
 def test_the_slowest_are_remembered_and_no_more() -> None:
     tally = _tally()
     for seconds in (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from bench.contestants import HARVESTER
 from bench.figures import Figure, Goal, Result, Run, ratios, wall
+from bench.process import PYTHON, measure
 from bench.rig import Options, take_turn
 from bench.service import Plan, Service
 
@@ -27,6 +29,12 @@ _BUCKETS: Final = (
     (100, 100, 0.05, 4_000),
 )
 _MANY: Final = ("--split", "none")
+_LOOP: Final = """
+import orjson
+text = orjson.dumps([{"title": "x" * 50, "number": number} for number in range(20_000)])
+for _ in range(300):
+    orjson.dumps(orjson.loads(text))
+"""
 _log = logging.getLogger("bench")
 
 
@@ -102,15 +110,26 @@ def one_large(options: Options) -> Result:
     )
 
 
+def _granted() -> float:
+    """How much faster two busy processes are at once than one after the other."""
+    command = [PYTHON, "-c", _LOOP]
+    alone = measure(command, {}, timeout=_TIMEOUT).wall
+    with ThreadPoolExecutor(2) as pool:
+        both = pool.map(lambda _: measure(command, {}, timeout=_TIMEOUT).wall, range(2))
+        return 2 * alone / max(both)
+
+
 def processes(options: Options) -> Result:
     """Two processes against one, where the CPU is what limits."""
     findings = options.scaled(400_000)
     runs: dict[str, list[Run]] = {"1": [], "2": []}
+    granted: list[float] = []
     # In one chain: a cut depends on the pace, and so would what can be answered from memory.
     with Service(Plan(accounts=8, regions=4, findings=findings, replay=True)) as service:
         # First so that it knows the answers.
         take_turn(HARVESTER, service, timeout=_TIMEOUT, more=_MANY, to="redirected")
         for _ in range(options.times(3)):
+            granted.append(_granted())
             for count, taken in runs.items():
                 more = [*_MANY, "--processes", count]
                 taken.append(
@@ -125,6 +144,11 @@ def processes(options: Options) -> Result:
         [
             Figure(
                 "time: one process ÷ two processes", ratios(one, two, wall), goal=Goal("≥", 1.7)
+            ),
+            Figure(
+                "what the machine grants: two processes that share nothing, one after the other ÷ "
+                "at once",
+                granted,
             ),
             Figure("CPU: two processes ÷ one process", ratios(two, one)),
             Figure(

@@ -142,7 +142,7 @@ def _with_timestamps(lines: memoryview, looked: list[Facets]) -> bytes:
     """Return lines, a newline after each, the timestamps in their new form.
 
     Raises:
-        TypeError, ValueError: not all timestamps can be found or rewritten.
+        TypeError, ValueError, OverflowError: not all timestamps can be found or rewritten.
     """
     parts: list[bytes] = _TIMESTAMP.split(lines)
     digits = parts[1::2]

@@ -13,6 +13,7 @@ from harvester.aws.bodies import decode_page
 from harvester.errors import RefusedError
 from harvester.model import Page, Query
 from harvester.paging.channel import Channel
+from harvester.paging.slots import Slot
 
 MOST_PER_PAGE = 100
 """The most that the newest service model allows (botocore 1.44.5); older ones say 25."""
@@ -82,28 +83,36 @@ class PageSizes:
             asking.set()
 
 
-async def fetch_page(channel: Channel, sizes: PageSizes, query: Query, token: str | None) -> Page:
+async def fetch_page(
+    channel: Channel,
+    sizes: PageSizes,
+    query: Query,
+    token: str | None,
+    place: Slot | None = None,
+) -> Page:
     """Return the page of `query` at `token`, the largest that the service grants.
 
-    Raises a `ServiceError` where it cannot be had.
+    It takes a place, if there is one: see `Channel.call`. Raises a `ServiceError` where it cannot be had.
     """
     region = query.target.region
     if sizes.is_known(region):
-        return await _fetch(channel, sizes, query, token)
+        return await _fetch(channel, sizes, query, token, place)
     async with sizes.turn(region):
-        return await _fetch(channel, sizes, query, token)
+        return await _fetch(channel, sizes, query, token, place)
 
 
-async def _fetch(channel: Channel, sizes: PageSizes, query: Query, token: str | None) -> Page:
+async def _fetch(
+    channel: Channel, sizes: PageSizes, query: Query, token: str | None, place: Slot | None
+) -> Page:
     region = query.target.region
     size = sizes.of(region)
     try:
-        page = await _list(channel, query, token, size)
+        page = await _list(channel, query, token, size, place)
     except RefusedError as error:
         if size <= SURE_PER_PAGE or not _may_be_the_size(error):
             raise
         size = SURE_PER_PAGE
-        page = await _list(channel, query, token, size)
+        page = await _list(channel, query, token, size, place)
     sizes.learn(region, size)
     return page
 
@@ -112,11 +121,13 @@ def _may_be_the_size(error: RefusedError) -> bool:
     return error.status == _BAD_REQUEST and error.code not in _NOT_OF_THE_SIZE
 
 
-async def _list(channel: Channel, query: Query, token: str | None, size: int) -> Page:
+async def _list(
+    channel: Channel, query: Query, token: str | None, size: int, place: Slot | None
+) -> Page:
     parameters: dict[str, Any] = {"maxResults": size}
     if query.name:
         parameters["filters"] = [{"name": query.name, "values": [query.value]}]
     if token is not None:
         parameters["nextToken"] = token
     read = partial(decode_page, account=query.target.account, region=query.target.region)
-    return await channel.call("list_image_scan_findings", parameters, read)
+    return await channel.call("list_image_scan_findings", parameters, read, place=place)

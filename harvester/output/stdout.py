@@ -11,6 +11,7 @@ import sys
 import anyio
 
 from harvester.errors import OutputClosedError, OutputError
+from harvester.model import Page, Query
 from harvester.output.sink import StreamSink
 
 # A pipe that is ready takes at least this much without blocking (PIPE_BUF on Linux).
@@ -49,20 +50,29 @@ class StdoutSink(StreamSink):
         self._writing = anyio.Lock()
         self._scopes: set[anyio.CancelScope] = set()
         self._last_seconds: float | None = None
+        self._rest = memoryview(b"")  # of a page that is being written
 
-    async def send(self, lines: list[bytes]) -> None:
-        """Write the lines, all of them."""
-        data = b"".join(lines)
+    async def write(self, query: Query, page: Page) -> None:
+        """Write those findings of a page that were not written before.
+
+        In turn, since pages of other queries must not come in between. Those that wait are not
+        looked at yet: as lines they would take their memory twice.
+        """
         with anyio.CancelScope() as scope:
             self._shield(scope)
             self._scopes.add(scope)
             try:
-                async with self._writing:  # pages of other queries must not come in between
-                    await self._write(memoryview(harmless(data) if self._terminal else data))
+                async with self._writing:
+                    await super().write(query, page)
             finally:
                 self._scopes.discard(scope)
         if scope.cancelled_caught:  # too late; the scopes around this one are cancelled
             await anyio.sleep_forever()
+
+    async def send(self, lines: list[bytes]) -> None:
+        """Write the lines, all of them."""
+        data = b"".join(lines)
+        await self._write(memoryview(harmless(data) if self._terminal else data))
 
     def finish_within(self, seconds: float) -> None:
         """Let pages be written whole, or a reader would find half a line.
@@ -77,21 +87,33 @@ class StdoutSink(StreamSink):
         if self._last_seconds is not None:
             scope.shield, scope.deadline = True, anyio.current_time() + self._last_seconds
 
-    async def _write(self, rest: memoryview) -> None:
-        while rest:
-            chunk = rest[:_CHUNK] if self._may_block else rest
+    async def _write(self, data: memoryview) -> None:
+        # First what is left of a page whose writer was cancelled, as those of a target are where
+        # one of them is refused: its last line would go on with the first of this page.
+        await self._write_rest()
+        self._rest = data
+        try:
+            await self._write_rest()
+        except BaseException:
+            if len(self._rest) == len(data):
+                self._rest = memoryview(b"")
+            raise
+        # Not to be cancelled: what was written has to be counted.
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _write_rest(self) -> None:
+        while self._rest:
+            chunk = self._rest[:_CHUNK] if self._may_block else self._rest
             if self._may_block and not self._ready():
                 await anyio.wait_writable(self._descriptor)
             try:
-                rest = rest[os.write(self._descriptor, chunk) :]
+                self._rest = self._rest[os.write(self._descriptor, chunk) :]
             except BlockingIOError:
                 await anyio.wait_writable(self._descriptor)
             except BrokenPipeError:
                 raise OutputClosedError("the reader of standard output went away") from None
             except OSError as error:
                 raise OutputError(f"standard output cannot be written: {error.strerror}") from error
-        # Not to be cancelled: what was written has to be counted.
-        await anyio.lowlevel.cancel_shielded_checkpoint()
 
     def _ready(self) -> bool:
         poll = select.poll()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -18,7 +18,7 @@ from harvester.errors import (
 )
 from harvester.paging.pacer import Pacer
 from harvester.paging.retry import RetryPolicy, call_patiently
-from harvester.paging.slots import FairSlots
+from harvester.paging.slots import FairSlots, Slot
 from harvester.tally import Tally
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ T = TypeVar("T")
 # Together: what hangs costs a target two times five seconds, and no more.
 _HURRIED = RetryPolicy(fault_attempts=3, fault_seconds=8.0, throttle_seconds=60.0, throttle_cap=0.0)
 _HURRIED_SECONDS = 5.0
+_ROOM = 128
 
 
 class Keys(Protocol):
@@ -86,13 +87,18 @@ class _ShortWire:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What all channels of a run share."""
+    """What all channels of a run share.
+
+    `slots` are for calls under way; `room` is for pages, from then until they are written: a
+    sink that stands still soon stops all calls, however many queries there are.
+    """
 
     wire: Wire
     slots: FairSlots
     tally: Tally
     clock: Clock
     policy: RetryPolicy
+    room: FairSlots = field(default_factory=lambda: FairSlots(_ROOM))
 
     def channel(
         self,
@@ -125,41 +131,59 @@ class Channel:
         wire = _ShortWire(self.exchange.wire)
         return replace(self, exchange=replace(self.exchange, wire=wire, policy=_HURRIED))
 
+    def place(self) -> Slot:
+        """Return a place for one page: see `Exchange.room`."""
+        return self.exchange.room.slot((self.account, self.region))
+
     async def call(
         self,
         operation: str,
         parameters: dict[str, Any],
         read: Callable[[Any], T],
+        *,
+        place: Slot | None = None,
     ) -> T:
         """Return `read(answer)` of the client method `operation`, asking again where it helps.
+
+        With a `place`, that is waited for, and held for what is returned until the caller gives
+        it back.
 
         `read` raises `DamagedAnswerError` for an answer that is not what the API promises,
         which is then asked for again. Raises a `ServiceError` when that comes to nothing.
         """
         return await call_patiently(
-            lambda: self._attempt(operation, parameters, read),
+            lambda: self._attempt(operation, parameters, read, place),
             policy=self.exchange.policy,
             clock=self.exchange.clock,
             on_error=lambda _: self.exchange.tally.retried(),
         )
 
     async def _attempt(
-        self, operation: str, parameters: dict[str, Any], read: Callable[[Any], T]
+        self,
+        operation: str,
+        parameters: dict[str, Any],
+        read: Callable[[Any], T],
+        place: Slot | None,
     ) -> T:
         signer = await self.credentials.current()
         await self.exchange.wire.open(self.service, self.region)
         slot = self.exchange.slots.slot((self.account, self.region))
+
+        async def admit() -> None:
+            if place is not None:
+                await place.acquire()
+            await slot.acquire()
+
         try:
-            await self.pacer.turn(slot.acquire)
-            answer = await self._send(operation, parameters, signer)
-        finally:
-            slot.release()
-        try:
-            return read(answer)
-        except DamagedAnswerError as error:
-            if isinstance(answer, bytes):
-                secrets = (getattr(signer, "secret_key", None), getattr(signer, "token", None))
-                error.keep(answer, secrets)
+            try:
+                await self.pacer.turn(admit)
+                answer = await self._send(operation, parameters, signer)
+            finally:
+                slot.release()
+            return _read(read, answer, signer)
+        except BaseException:
+            if place is not None:
+                place.release()
             raise
 
     async def _send(self, operation: str, parameters: dict[str, Any], signer: Any) -> Any:
@@ -184,3 +208,13 @@ class Channel:
             raise
         self.pacer.succeeded(sent)
         return answer
+
+
+def _read(read: Callable[[Any], T], answer: Any, signer: Any) -> T:
+    try:
+        return read(answer)
+    except DamagedAnswerError as error:
+        if isinstance(answer, bytes):
+            secrets = (getattr(signer, "secret_key", None), getattr(signer, "token", None))
+            error.keep(answer, secrets)
+        raise

@@ -52,6 +52,7 @@ class Pager:
         sink: where the findings go.
         tally: where they are counted.
         cursor: where an earlier run left the query; what it read is counted as read.
+        done: called as soon as a page that was fetched is no longer held.
         hold: hold back what looks like the same finding on two pages, until it is settled by
             `release`, or dropped with the pager.
 
@@ -69,10 +70,12 @@ class Pager:
         *,
         limits: ChainLimits | None = None,
         cursor: Cursor | None = None,
+        done: Callable[[], None] = lambda: None,
         hold: bool = False,
     ) -> None:
         self.query = query
         self._fetch = fetch
+        self._done = done
         self._sink = sink
         self._tally = tally
         self._limits = limits or ChainLimits()
@@ -105,7 +108,9 @@ class Pager:
 
     async def first(self) -> Page:
         """Return the first page, without writing it: `read` goes on from there."""
-        return await self._fetch(None)
+        page = await self._fetch(None)
+        self._done()  # it waits for what takes other calls, and there is one for a target
+        return page
 
     async def read(self, first: Page | None = None) -> None:
         """Read the chain to its absent token.
@@ -121,6 +126,8 @@ class Pager:
         except ServiceError:
             await self.release()
             raise
+        finally:
+            self._done()
 
     async def _next(self) -> Page:
         if self.cursor.token == BROKEN:
@@ -172,6 +179,7 @@ class Pager:
         # must not be gone on with behind it.
         known = replace(page, next_token=BROKEN) if self.holds else page
         await self._sink.write(self.query, known)
+        self._done()
         self.cursor = self.cursor.after(page)
         self._tally.read(self.query.target, page.severities, pages=pages)
 

@@ -61,7 +61,10 @@ class FairSlots:
 
 
 class Slot:
-    """One slot, held from `acquire` to `release`, or for the length of an `async with` block."""
+    """One slot, held from `acquire` to `release`, or for the length of an `async with` block.
+
+    To acquire what is held, or to release what is not, does nothing.
+    """
 
     __slots__ = ("_held", "_key", "_slots")
 
@@ -72,11 +75,12 @@ class Slot:
 
     async def acquire(self) -> None:
         """Wait for the slot, and hold it."""
-        await self._slots.acquire(self._key)
-        self._held = True
+        if not self._held:
+            await self._slots.acquire(self._key)
+            self._held = True
 
     def release(self) -> None:
-        """Give the slot back, if it is held."""
+        """Give the slot back."""
         if self._held:
             self._held = False
             self._slots.release()

@@ -15,14 +15,15 @@ import msgspec
 from harvester.processes.messages import AnyMessage, Message
 from harvester.processes.ring import Ring
 
-# Whether the message is JSON, and the text in the ring; bytes of the message, and of the text.
-_PREFIX = struct.Struct("!??II")
+# Whether the message is JSON; where the text is in the ring, 0 if it follows the message; bytes
+# of the message, and of the text.
+_PREFIX = struct.Struct("!?QII")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(AnyMessage).decode
 
 
-def frame(message: Message, text: bytes = b"", *, in_ring: bool = False) -> list[bytes]:
-    """Return the parts of a frame, in their order; without the text where that is in a ring."""
+def frame(message: Message, text: bytes = b"", *, place: int = 0) -> list[bytes]:
+    """Return the parts of a frame, in their order; without the text if it has a place in a ring."""
     as_json = False
     try:
         body = _encode(message)
@@ -31,8 +32,8 @@ def frame(message: Message, text: bytes = b"", *, in_ring: bool = False) -> list
         # only JSON holds them.
         as_json = True
         body = json.dumps(msgspec.to_builtins(message)).encode("ascii")
-    head = _PREFIX.pack(as_json, in_ring, len(body), len(text)) + body
-    return [head, text] if text and not in_ring else [head]
+    head = _PREFIX.pack(as_json, place, len(body), len(text)) + body
+    return [head, text] if text and not place else [head]
 
 
 class Frames:
@@ -80,15 +81,15 @@ class Frames:
         body = self._begin + _PREFIX.size
         if body > self._end:
             return None
-        as_json, in_ring, size, length = _PREFIX.unpack_from(self._buffer, self._begin)
+        as_json, place, size, length = _PREFIX.unpack_from(self._buffer, self._begin)
         text = body + size
-        end = text if in_ring else text + length
+        end = text if place else text + length
         if end > self._end:
             return None
         message = _message(self._buffer[body:text], as_json=as_json)
         self._begin = end
-        if in_ring and self._ring is not None:
-            found, spent = self._ring.take(length)
+        if place and self._ring is not None:
+            found, spent = self._ring.take(place, length)
             self._freed += spent
             return message, found
         return message, bytes(self._buffer[text:end])

@@ -16,8 +16,7 @@ from harvester.processes.ring import Ring
 
 _BUFFER = 1 << 20
 _WAITING = 1 << 22
-"""How many bytes may wait to be sent: enough to read on while the first process makes a second's
-findings durable."""
+"""How many bytes may wait to be sent, beside those in a ring."""
 
 _PARTS_AT_ONCE = 64
 
@@ -70,8 +69,11 @@ class Link:
         with anyio.CancelScope(shield=True):
             async with self._turn:
                 while not self._gone and (ring := self._outgoing) and ring.fits(len(text)):
-                    if ring.put(text):
-                        self._post(frame(message, text, in_ring=True))
+                    # The frame first: what is in the ring has to be told, or all that comes
+                    # later would be taken for something else.
+                    parts = frame(message, text, place=ring.place)
+                    if self._waiting <= _WAITING and ring.put(text):
+                        self._post(parts)
                         return
                     await self._some_moved()
                 while self._waiting > _WAITING:

@@ -36,7 +36,11 @@ _PARTING_SECONDS = 1.0
 """How long a process may take to end, beside the calls under way."""
 
 _MOST_HELD = 8 << 20
-"""Bytes of pages that may wait for the sink; more are left with the process that read them."""
+"""Bytes of messages that may wait for the sink. Those that are heard together come on top: a
+ring's worth at most. More are left with the process that read them."""
+
+_BESIDE = 1 << 10
+"""What a message takes beside its text, roughly: a page may have none."""
 
 _PATIENCE = 60
 """The seconds of silence after which a process is taken to hang: it speaks twice a second."""
@@ -118,8 +122,8 @@ class Mate:
                     case _:
                         self._hand_on(message, text, group)
             await self._until(lambda: self._held <= _MOST_HELD)
-        await self._until(lambda: not self._queues)
         self.alive = False
+        await self._until(lambda: not self._queues)
         with anyio.move_on_after(_PARTING_SECONDS):
             await self._process.wait()
         # Whatever is left of it must not call on: others will read its targets.
@@ -157,7 +161,7 @@ class Mate:
 
     def _hand_on(self, message: Any, text: bytes, group: TaskGroup) -> None:
         target = _target(message)
-        self._held += len(text)
+        self._held += _BESIDE + len(text)
         if target in self._queues:
             self._queues[target].append((message, text))
         else:
@@ -169,7 +173,7 @@ class Mate:
         while queue:
             message, text = queue.popleft()
             await self._do(message, text)
-            self._held -= len(text)
+            self._held -= _BESIDE + len(text)
             self._done.set()
         del self._queues[target]
         self._done.set()

@@ -55,7 +55,7 @@ class Order(Message, frozen=True, tag="order"):
 
 
 class Stop(Message, frozen=True, tag="stop"):
-    """The last message: finish the calls under way within so many seconds, nothing else."""
+    """The last order: finish the calls under way within so many seconds, nothing else."""
 
     seconds: float
 

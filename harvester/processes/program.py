@@ -74,7 +74,7 @@ async def start_process() -> tuple[Process, Link]:
 def link_of(end: socket.socket) -> Link:
     """Return the link of a process that was started, over the socket that it was given."""
     _, memory, *_ = socket.recv_fds(end, 1, 1)
-    return Link(end, outgoing=Ring(memory[0]) if memory else None)
+    return Link(end, outgoing=_ring_of(memory[0]) if memory else None)
 
 
 def _connection() -> tuple[Link, socket.socket]:
@@ -101,12 +101,24 @@ def _ring(end: socket.socket) -> Ring | None:
         _log.debug("without shared memory: %s", error.strerror)
         socket.send_fds(end, [b"\0"], [])
         return None
+    passed = os.dup(memory)
     try:
-        socket.send_fds(end, [b"\0"], [memory])
-    except BaseException:
+        ring = _ring_of(memory)
+        socket.send_fds(end, [b"\0"], [passed] if ring is not None else [])
+    finally:
+        os.close(passed)
+    return ring
+
+
+def _ring_of(memory: int) -> Ring | None:
+    """Return one end of a ring in memory whose descriptor is closed; None if that cannot be had."""
+    try:
+        return Ring(memory)
+    except OSError as error:
+        _log.debug("without shared memory: %s", error.strerror)
+        return None
+    finally:
         os.close(memory)
-        raise
-    return Ring(memory)
 
 
 def _not_started(error: OSError) -> StartError:

@@ -39,16 +39,16 @@ class Ring:
     What is where follows from the lengths alone, which the two tell each other.
 
     Args:
-        descriptor: of `shared_memory`, which is closed: the memory stays until `close`.
+        descriptor: of `shared_memory`. The memory stays until `close`, also where it is closed.
+
+    Attributes:
+        place: where the next text begins, were there no end to the memory; from 1 on.
     """
 
     def __init__(self, descriptor: int) -> None:
-        try:
-            self._memory = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
-        finally:
-            os.close(descriptor)
-        self._next = 0  # where the next text begins, were there no end to the memory
+        self._memory = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
         self._free = len(self._memory)
+        self.place = 1
 
     def fits(self, length: int) -> bool:
         """Return whether a text of so many bytes could be put in, once there is room."""
@@ -56,11 +56,11 @@ class Ring:
 
     def put(self, text: bytes) -> bool:
         """Put a text in; return whether there was room."""
-        start, spent = self._place(len(text))
+        start, spent = self._where(len(text))
         if spent > self._free:
             return False
         self._memory[start : start + len(text)] = text
-        self._next += spent
+        self.place += spent
         self._free -= spent
         return True
 
@@ -68,19 +68,26 @@ class Ring:
         """Note that so much of the memory is free again."""
         self._free += spent
 
-    def take(self, length: int) -> tuple[bytes, int]:
-        """Take the next text out; return it, and how much of the memory is free again."""
-        start, spent = self._place(length)
-        self._next += spent
+    def take(self, place: int, length: int) -> tuple[bytes, int]:
+        """Take the next text out; return it, and how much of the memory is free again.
+
+        Raises:
+            RuntimeError: it was put in somewhere else. To go on would be to take one page for
+                another.
+        """
+        if place != self.place:
+            raise RuntimeError(f"the ring is at {self.place}, and its text at {place}")
+        start, spent = self._where(length)
+        self.place += spent
         return self._memory[start : start + length], spent
 
     def close(self) -> None:
         """Let go of the memory."""
         self._memory.close()
 
-    def _place(self, length: int) -> tuple[int, int]:
+    def _where(self, length: int) -> tuple[int, int]:
         """Return where a text goes, in one piece, and what that takes of the memory."""
         size = len(self._memory)
-        start = self._next % size
+        start = self.place % size
         rest = size - start
         return (start, length) if length <= rest else (0, rest + length)

@@ -104,19 +104,22 @@ class Worker:
 
         Returns the seconds that it leaves for calls under way.
         """
-        while True:
-            for message, _ in batch:
-                match message:
-                    case Order():
-                        group.start_soon(self._visit, message)
-                    case Grant():
-                        self._receive(message)
-                    case Stop():
-                        self._link.hear_no_more()
-                        return message.seconds
-            batch = await self._link.receive()
-            if not batch:  # it is gone
-                return 0.0
+        try:
+            while True:
+                for message, _ in batch:
+                    match message:
+                        case Order():
+                            group.start_soon(self._visit, message)
+                        case Grant():
+                            self._receive(message)
+                        case Stop():
+                            return message.seconds
+                batch = await self._link.receive()
+                if not batch:  # it is gone
+                    return 0.0
+        finally:
+            # However it ended: what is free in the ring is not heard of from now on.
+            self._link.hear_no_more()
 
     async def report(self) -> None:
         """Say now and then how many calls were made, also where no page comes of them."""
