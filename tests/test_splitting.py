@@ -141,34 +141,33 @@ async def test_a_small_target_costs_one_call(split: Split) -> None:
 
 
 @pytest.mark.parametrize(
-    ("findings", "width", "rest"),
+    ("calls", "width", "rest"),
     [
-        (3900, 32.0, 0.0),  # a few pages
-        (20_000, 1.0, 0.0),  # a pace that one chain fills
-        (20_000, width_at(5.0), 0.0),
-        (20_000, width_at(None, 5.0), 0.0),
-        (20_000, 32.0, 170.0),  # a sweep that takes longer anyway
+        (39, 32.0, 0.0),  # a few pages
+        (200, 1.0, 0.0),  # a pace that one chain fills
+        (200, width_at(5.0), 0.0),
+        (200, width_at(None, 5.0), 0.0),
+        (200, 32.0, 170.0),  # a sweep that takes longer anyway
     ],
 )
-async def test_a_cut_that_gains_nothing_is_not_made(
-    findings: int, width: float, rest: float
-) -> None:
-    service = FakeImageBuilder(make(findings))
-    assert titles(await read(service, "auto", width=width, rest=rest)) == multiset(service.findings)
+async def test_a_cut_that_gains_nothing_is_not_made(calls: int, width: float, rest: float) -> None:
+    service = FakeImageBuilder(make(10 * calls))
+    sink = await read(service, "auto", 10, width=width, rest=rest)
+    assert titles(sink) == multiset(service.findings)
     assert set(service.filters) == {None}
-    assert service.calls == {"list_image_scan_findings": findings // 100, COUNT: 1}
+    assert service.calls == {"list_image_scan_findings": calls, COUNT: 1}
 
 
 async def test_one_that_gains_little_costs_little() -> None:
-    service = FakeImageBuilder(make(10_000, images=40))
-    assert titles(await read(service, "auto", rest=50.0)) == multiset(service.findings)
+    service = FakeImageBuilder(make(1000, images=40))
+    assert titles(await read(service, "auto", 10, rest=50.0)) == multiset(service.findings)
     assert {one and one[0] for one in service.filters} == {None, "severity"}
     assert service.calls.total() <= 100 + 10
 
 
 async def test_auto_cuts_a_large_target_into_queries_that_fill_the_pace() -> None:
-    service = FakeImageBuilder(make(40_000, images=40))
-    assert titles(await read(service, "auto")) == multiset(service.findings)
+    service = FakeImageBuilder(make(4000, images=40))
+    assert titles(await read(service, "auto", 10)) == multiset(service.findings)
     assert {one and one[0] for one in service.filters} == {None, "imageBuildVersionArn"}
     assert service.calls.total() <= 1.25 * 400
 
@@ -208,10 +207,10 @@ async def test_a_severity_that_is_unknown_on_the_first_page_prevents_the_cut() -
 
 @pytest.mark.parametrize("split", ["auto", "pipeline", "image"])
 async def test_an_image_that_no_listing_names_is_not_lost(split: Split) -> None:
-    findings = make(13_000, images=12)
+    findings = make(1300, images=12)
     listed = sorted({str(one["imageBuildVersionArn"]) for one in findings})[1:]
     service = FakeImageBuilder(findings, images=listed)
-    assert titles(await read(service, split)) == multiset(findings)
+    assert titles(await read(service, split, 10)) == multiset(findings)
 
 
 @pytest.mark.parametrize("split", ["auto", "severity", "image"])
@@ -239,8 +238,8 @@ async def test_a_count_that_falls_while_reading_is_asked_for_again() -> None:
 )
 @pytest.mark.parametrize("split", ["auto", "pipeline", "image"])
 async def test_a_denied_listing_costs_speed_and_no_finding(split: Split, denied: str) -> None:
-    service = FakeImageBuilder(make(13_000), denied=frozenset({denied}))
-    assert titles(await read(service, split)) == multiset(service.findings)
+    service = FakeImageBuilder(make(1300), denied=frozenset({denied}))
+    assert titles(await read(service, split, 10)) == multiset(service.findings)
 
 
 @settings(max_examples=40, deadline=None)
