@@ -463,6 +463,16 @@ def test_calls_that_never_end_do_not_hold_up_the_others_for_good() -> None:
     assert 8 < sent < 50
 
 
+def test_calls_that_are_cut_off_hold_up_no_others() -> None:
+    learner, sent = RateLearner(), 0
+    while learner.reserve(0.0) == 0.0:
+        sent += 1
+    for _ in range(sent):
+        learner.unanswered()
+    assert learner.reserve(0.0) == 0.0
+    assert learner.learned is None, "nor is anything learned from them"
+
+
 def test_one_cut_for_all_throttles_of_a_round_trip() -> None:
     learner = RateLearner(start=20.0)
     for step in range(10):

@@ -203,8 +203,13 @@ class Channel:
             # never arrived says nothing.
             if error.status is not None:
                 self.pacer.succeeded(sent)
+            else:
+                self.pacer.unanswered()
             if isinstance(error, ExpiredCredentialsError):
                 self.credentials.expire(signer)
+            raise
+        except BaseException:
+            self.pacer.unanswered()
             raise
         self.pacer.succeeded(sent)
         return answer

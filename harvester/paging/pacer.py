@@ -51,3 +51,7 @@ class Pacer:
     def succeeded(self, sent: float) -> None:
         """Note that the call sent at `sent` was let through."""
         self._learner.succeeded(self._clock.now(), sent)
+
+    def unanswered(self) -> None:
+        """Note that a call has ended without an answer: cut off, or given up."""
+        self._learner.unanswered()

@@ -47,7 +47,7 @@ class Ramp:
             self._tenth = now
 
     def ended(self, *, answered: bool) -> None:
-        """Note that a call was answered or throttled."""
+        """Note that a call was answered, or throttled, or will never be."""
         self._answered += answered
         if self._under_way:
             self._under_way.popleft()

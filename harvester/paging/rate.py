@@ -109,6 +109,11 @@ class RateLearner:
                 self._rate = max(self._rate, bold * proven)
             self._row = 0
 
+    def unanswered(self) -> None:
+        """Note that a call is under way no more, and that nothing is known of it."""
+        if self._ramp:
+            self._ramp.ended(answered=False)
+
     def throttled(self, now: float, sent: float) -> None:
         """Note that a call sent at `sent` was throttled."""
         fresh = sent >= self._cut
