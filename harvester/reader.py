@@ -259,6 +259,9 @@ class TargetReader:
         place = self._channel.place()
 
         async def fetch(token: str | None) -> Page:
+            # A page that is asked for in place of another. To wait for the pace with a place in
+            # hand would be to wait for who waits for a place.
+            place.release()
             try:
                 return await fetch_page(self._channel, self._sizes, query, token, place)
             except DamagedAnswerError as error:
