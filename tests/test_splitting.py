@@ -50,6 +50,18 @@ class Streamed(StreamSink):
         self.lines += lines
 
 
+class Gate(Streamed):
+    """A destination that stands still until it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened = anyio.Event()
+
+    async def send(self, lines: list[bytes]) -> None:
+        await self.opened.wait()
+        await super().send(lines)
+
+
 class Keys:
     async def current(self) -> Any:
         return None
@@ -95,12 +107,14 @@ async def read(
     verify: bool | None = False,
     width: float = QUERIES_AT_ONCE,
     rest: float = 0.0,
+    sink: Streamed | None = None,
+    room: int = 128,
 ) -> Streamed:
     clock = Clock(sleep=no_wait)
     tally = Tally(clock.now)
-    exchange = Exchange(service, FairSlots(64), tally, clock, RetryPolicy())
+    exchange = Exchange(service, FairSlots(64), tally, clock, RetryPolicy(), FairSlots(room))
     channel = exchange.channel("imagebuilder", TARGET.region, Keys(), account=TARGET.account)
-    sink = Streamed()
+    sink = sink or Streamed()
     tally.found(TARGET)
     chosen = FindingSettings(split=split, verify=verify)
     reader = TargetReader(
@@ -170,6 +184,23 @@ async def test_auto_cuts_a_large_target_into_queries_that_fill_the_pace() -> Non
     assert titles(await read(service, "auto", 10)) == multiset(service.findings)
     assert {one and one[0] for one in service.filters} == {None, "imageBuildVersionArn"}
     assert service.calls.total() <= 1.25 * 400
+
+
+async def test_a_sink_that_stands_still_soon_stops_all_calls() -> None:
+    service, gate = FakeImageBuilder(make(2000, images=40)), Gate()
+    async with anyio.create_task_group() as group:
+
+        async def run() -> None:
+            await read(service, "image", 10, sink=gate, room=5)
+
+        group.start_soon(run)
+        with anyio.fail_after(30):
+            while service.calls["list_image_scan_findings"] < 6:
+                await anyio.lowlevel.checkpoint()
+            await anyio.wait_all_tasks_blocked()
+        assert service.calls["list_image_scan_findings"] == 6, "the first page, and five that wait"
+        gate.opened.set()
+    assert titles(gate) == multiset(service.findings)
 
 
 def test_as_many_calls_fill_a_pace_as_a_slow_round_trip_takes() -> None:
