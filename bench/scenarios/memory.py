@@ -42,7 +42,7 @@ def memory_stdout(options: Options) -> Result:
     return _deep(options, "pipe", "stdout, cut by severity", ["--split", "severity"])
 
 
-def _deep(options: Options, destination: Destination, to: str, more: Sequence[str] = ()) -> Result:
+def _deep(options: Options, destination: Destination, to: str, its: Sequence[str] = ()) -> Result:
     less, more = options.scaled(100_000), options.scaled(1_000_000)
     runs: dict[str, list[Run]] = {f"{less:,}": [], f"{more:,}": []}
     # The same targets in both, so that what differs is only how long it goes on.
@@ -53,7 +53,7 @@ def _deep(options: Options, destination: Destination, to: str, more: Sequence[st
         for number in range(options.times(2)):
             _log.info(" round %d", number + 1)
             for service, taken in zip((shallow, deep), runs.values(), strict=True):
-                run = take_turn(HARVESTER, service, timeout=_TIMEOUT, more=more, to=destination)
+                run = take_turn(HARVESTER, service, timeout=_TIMEOUT, more=its, to=destination)
                 taken.append(run)
     figure = Figure(
         f"peak memory: {more:,} findings ÷ {less:,} findings, to {to}",
