@@ -364,7 +364,7 @@ def report(error: Exception) -> int:
         return 1
     hint = error.hint
     if isinstance(error.__cause__, ServiceError):
-        from harvester.terminal.hints import hint_for_code
+        from harvester.hints import hint_for_code
 
         hint = hint_for_code(error.__cause__.code, error.__cause__.message) or hint
     if hint:

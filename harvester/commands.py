@@ -27,7 +27,6 @@ from harvester.settings import Settings, unusual_severities
 from harvester.summary import Problem, Summary, problem_of
 from harvester.sweep import open_journey
 from harvester.tally import Tally
-from harvester.terminal.hints import hint_for
 from harvester.terminal.logs import configure_logs
 from harvester.terminal.progress import show_progress
 
@@ -205,16 +204,14 @@ def _log_summary(summary: Summary) -> None:
 
 
 def _print_problem(problem: Problem) -> None:
-    where = "/".join(part for part in (problem.account, problem.region) if part)
-    hint = hint_for(problem)
     _log.error(
         "%s %s at %s: %s: %s%s",
-        where,
+        problem.where,
         problem.status,
         problem.stage,
         problem.code,
         problem.message,
-        f" → {hint}" if hint else "",
+        f" → {problem.hint}" if problem.hint else "",
     )
 
 

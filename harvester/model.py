@@ -13,7 +13,7 @@ import msgspec
 Finding = dict[str, Any]
 """One finding as the API names it, its timestamps ISO 8601 in UTC with milliseconds."""
 
-Status = Literal["complete", "incomplete", "failed", "skipped"]
+Status = Literal["complete", "incomplete", "failed", "skipped", "stale"]
 Stage = Literal["accounts", "credentials", "regions", "pipelines", "findings", "sweep"]
 
 
@@ -28,11 +28,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account to sweep: 12 digits, its name where the organization told it."""
+    """An account to sweep: 12 digits, its name and state where the organization told them."""
 
     id: str
     name: str | None = None
-    active: bool = True
+    state: str = "ACTIVE"
+
+    @property
+    def active(self) -> bool:
+        """Whether the account can be swept."""
+        return self.state == "ACTIVE"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -183,7 +188,8 @@ class Outcome:
     """How a target ended, with its reason.
 
     `region` is None where the whole account failed or was skipped before its regions were
-    read; such an account counts as one target. `seconds` is wall time.
+    read; such an account counts as one target. `seconds` is wall time; `account_name` is the
+    organization's name of the account, None where nobody told it.
     """
 
     account: str
@@ -195,8 +201,10 @@ class Outcome:
     findings: int = 0
     pages: int = 0
     seconds: float = 0.0
+    account_name: str | None = None
 
     @property
     def where(self) -> str:
-        """The account and region as one word."""
-        return f"{self.account}/{self.region}" if self.region else self.account
+        """The account and region, with the account's name where it is known."""
+        place = f"{self.account}/{self.region}" if self.region else self.account
+        return f"{place} ({self.account_name})" if self.account_name else place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _REGION = re.compile(r"(?=.{1,63}\Z)[a-z0-9]+(-[a-z0-9]+)+")
@@ -25,3 +26,9 @@ def is_region(text: str) -> bool:
 def is_partition(text: str) -> bool:
     """Whether this can be a partition of AWS: aws, aws-cn, aws-us-gov."""
     return _PARTITION.fullmatch(text) is not None
+
+
+@cache
+def operation_name(method: str) -> str:
+    """Return the API's name of a client method: `list_images` is `ListImages`."""
+    return "".join(part.capitalize() for part in method.split("_"))

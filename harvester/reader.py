@@ -16,6 +16,7 @@ from harvester.errors import (
     ServiceError,
     TokenRefusedError,
 )
+from harvester.events import FindingsWithdrawn, Listener, TargetSplit
 from harvester.model import Page, Query, Standing, Target
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import TargetSink
@@ -24,7 +25,6 @@ from harvester.paging.pager import Pager
 from harvester.paging.splitter import QUERIES_AT_ONCE, Cut, best_of, is_enough, is_long
 from harvester.proof import calls_to_count, count_queries, doubtful, mismatch
 from harvester.settings.sections import FindingSettings
-from harvester.tally import Tally
 
 # These end one query; the other queries of the same target may still be read.
 _OF_ONE_QUERY = (ChainError, DamagedAnswerError, TokenRefusedError)
@@ -38,7 +38,7 @@ class TargetReader:
         channel: carries the target's calls.
         sizes: the page sizes that regions grant.
         sink: where the findings go.
-        tally: where they are counted.
+        emit: takes an event for each page.
         chosen: how a long chain without a filter is cut, and what is verified.
         quarantine: where pages go that cannot be understood.
         width: how many calls fill the target's pace, as far as it is known beforehand.
@@ -50,7 +50,7 @@ class TargetReader:
         channel: Channel,
         sizes: PageSizes,
         sink: TargetSink,
-        tally: Tally,
+        emit: Listener,
         chosen: FindingSettings,
         *,
         quarantine: Quarantine,
@@ -62,7 +62,7 @@ class TargetReader:
         self._channel = channel
         self._sizes = sizes
         self._sink = sink
-        self._tally = tally
+        self._emit = emit
         self._split = chosen.split
         self._verify = chosen.verify
         self._quarantine = quarantine
@@ -121,6 +121,10 @@ class TargetReader:
         Returns what is still to be proved: nothing, since two readings are enough.
         """
         self._sink.begin(whole.target, parts, before[whole])
+        by = tuple(dict.fromkeys(part.name for part in parts))
+        self._emit(
+            TargetSplit(target=whole.target, by=by, queries=len(parts), expected=before[whole])
+        )
         pagers = [self._pager(part, standing) for part in parts]
         await self._read_all(pagers)
         if await self._is_all(pagers, before[whole]):
@@ -137,7 +141,7 @@ class TargetReader:
     async def _read_again(self, pagers: Sequence[Pager], by: Query) -> Pager:
         """Read a query in place of what some pagers have written, which is withdrawn."""
         for pager in pagers:
-            self._tally.take_back(by.target, pager.cursor.severities)
+            self._emit(FindingsWithdrawn(target=by.target, severities=pager.cursor.severities))
         await self._sink.replace([pager.query for pager in pagers], by)
         pager = self._pager(by, hold=True)
         await pager.read()
@@ -270,7 +274,7 @@ class TargetReader:
         cursor = standing.cursors.get(query) if standing is not None else None
         hold = self._verify is not False and (hold or not self._sink.withdraws)
         return Pager(
-            query, fetch, self._sink, self._tally, cursor=cursor, done=place.release, hold=hold
+            query, fetch, self._sink, self._emit, cursor=cursor, done=place.release, hold=hold
         )
 
 

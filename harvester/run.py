@@ -17,15 +17,19 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from harvester._version import __version__
 from harvester.aws.bodies import decode_line
 from harvester.clock import Clock
 from harvester.errors import HarvesterError
+from harvester.eventlog import EventLog
+from harvester.events import Events, Listener, SweepFinished, SweepStarted
 from harvester.memory import Memory
 from harvester.model import Finding
 from harvester.output.open import sink_for
 from harvester.output.quarantine import quarantine_for
 from harvester.output.sink import Sink, StreamSink
-from harvester.settings import Settings, check_settings
+from harvester.output.workspace import absolute
+from harvester.settings import Settings, check_settings, selection
 from harvester.summary import (
     Summary,
     SweepStatus,
@@ -35,6 +39,7 @@ from harvester.summary import (
 )
 from harvester.sweep import Journey, open_journey
 from harvester.tally import Tally
+from harvester.timestamps import iso
 
 GRACE_SECONDS = 3.0
 """How long a run that is to stop waits for calls under way. Five seconds are what a scheduler
@@ -62,6 +67,7 @@ class Run:
         sink: Sink | None = None,
         memory: Memory | None = None,
         fresh: bool = False,
+        on_event: Listener | None = None,
     ) -> None:
         self._settings = check_settings(settings)
         self._sink = sink
@@ -70,6 +76,7 @@ class Run:
         self._clock = Clock()
         self.tally = Tally(self._clock.now)
         self._run_id = str(uuid.uuid4())
+        self._emit = Events((self.tally, EventLog(self._run_id)), on_event)
         self._started = datetime.now(UTC)
         self._scope = anyio.CancelScope()
         self._journey: Journey | None = None
@@ -101,8 +108,12 @@ class Run:
         summary_path = self._settings.output.summary
         if summary_path is not None:
             check_summary_path(summary_path)
-        self._memory.load()
+        self._status = "running"
+        self._emit(self._started_event())
         try:
+            if summary_path is not None:
+                write_summary(self.summary(), summary_path)
+            self._memory.load()
             await self._sweep()
         except Exception as error:
             self._status = "failed"
@@ -113,11 +124,34 @@ class Run:
             )
             raise
         finally:
-            self._finished = datetime.now(UTC)
-            self._memory.save()
+            self._end()
             if summary_path is not None:
                 write_summary(self.summary(), summary_path)
         return self.summary()
+
+    def _end(self) -> None:
+        if self._status == "running":  # cancelled, by `stop` or by whoever awaits it
+            self._status = "interrupted"
+        self._finished = datetime.now(UTC)
+        self._memory.save()
+        summary = self.summary()
+        self._emit(
+            SweepFinished(
+                run_id=self._run_id,
+                status=summary.status,
+                findings=summary.findings,
+                seconds=summary.seconds,
+            )
+        )
+
+    def _started_event(self) -> SweepStarted:
+        return SweepStarted(
+            run_id=self._run_id,
+            started_at=iso(self._started),
+            version=__version__,
+            destination=self._destination,
+            selection=selection(self._settings),
+        )
 
     def summary(self) -> Summary:
         """Return the summary of the run as it stands, or as it ended."""
@@ -125,17 +159,27 @@ class Run:
             self.tally,
             run_id=self._run_id,
             started=self._started,
-            finished=self._finished or datetime.now(UTC),
+            finished=self._finished,
             status=self._status,
             reason=self._reason,
+            destination=self._destination,
         )
+
+    @property
+    def _destination(self) -> str:
+        if self._sink is not None:
+            return ""
+        output = self._settings.output
+        return "-" if output.kind == "stdout" else str(absolute(output.path))
 
     async def _sweep(self) -> None:
         quarantine = quarantine_for(self._settings.output, stream=self._sink is not None)
         with self._scope, self._stopped_at_deadline():
             async with (
                 self._sink or sink_for(self._settings, fresh=self._fresh) as sink,
-                open_journey(self._settings, self.tally, self._clock, self._memory) as journey,
+                open_journey(
+                    self._settings, self.tally, self._clock, self._memory, self._emit
+                ) as journey,
             ):
                 self._journey, self._output = journey, sink
                 quarantine.clear()
@@ -171,9 +215,9 @@ class Run:
 class Sweep:
     """A sweep whose findings are iterated over: see `open_sweep`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, on_event: Listener | None = None) -> None:
         self._sink = _IteratorSink()
-        self._run = Run(settings, sink=self._sink)
+        self._run = Run(settings, sink=self._sink, on_event=on_event)
         self._pages: MemoryObjectReceiveStream[list[Finding]] | None = None
         self._failure: HarvesterError | None = None
         self._group: TaskGroup | None = None
@@ -249,7 +293,7 @@ class _IteratorSink(StreamSink):
         await self.pages.send(list(map(decode_line, lines)))
 
 
-def open_sweep(settings: Settings) -> Sweep:
+def open_sweep(settings: Settings, *, on_event: Listener | None = None) -> Sweep:
     """Return a sweep as an async context manager and an async iterator of findings.
 
     ```python
@@ -264,14 +308,21 @@ def open_sweep(settings: Settings) -> Sweep:
     block stands in an async generator, close that one (`contextlib.aclosing`): one that is
     merely dropped is finished by the event loop, in another task, as with any task group.
 
+    Args:
+        settings: the selection, the limits and the way to AWS.
+        on_event: takes each event (`harvester.events`) on the event loop, as it happens; it has
+            to return soon.
+
     Raises:
         SettingsError: the settings contradict each other or hold wrong values.
         StartError: from the iteration, where the sweep could not begin.
     """
-    return Sweep(settings)
+    return Sweep(settings, on_event=on_event)
 
 
-async def run_sweep(settings: Settings, *, fresh: bool = False) -> Summary:
+async def run_sweep(
+    settings: Settings, *, fresh: bool = False, on_event: Listener | None = None
+) -> Summary:
     """Sweep into the settings' output, as the command does, and return the summary.
 
     An unfinished sweep of the same output is gone on with, unless a `fresh` one is asked for.
@@ -281,4 +332,4 @@ async def run_sweep(settings: Settings, *, fresh: bool = False) -> Summary:
         StartError: the sweep could not begin.
         OutputError: the output or the summary cannot be written, or is in use.
     """
-    return await Run(settings, fresh=fresh).perform()
+    return await Run(settings, fresh=fresh, on_event=on_event).perform()

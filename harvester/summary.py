@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
-from harvester.errors import HarvesterError, OutputError
+from harvester._version import __version__
+from harvester.errors import HarvesterError, OutputError, ServiceError
+from harvester.hints import hint_for, hint_for_code
 from harvester.model import Outcome
 from harvester.output.workspace import (
     absolute,
@@ -21,31 +23,70 @@ from harvester.output.workspace import (
 from harvester.tally import Tally, code_of, message_of
 from harvester.timestamps import iso
 
-SweepStatus = Literal["complete", "partial", "interrupted", "failed"]
+SweepStatus = Literal["running", "complete", "partial", "interrupted", "failed"]
 
 
 class TargetCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many targets ended how; an account that failed or was skipped whole is one."""
+    """How many targets ended how; an account that failed or was skipped counts as one.
+
+    Attributes:
+        stale: targets that this run could not read, and whose findings of an earlier run stand.
+    """
 
     total: int = 0
     complete: int = 0
     incomplete: int = 0
     failed: int = 0
     skipped: int = 0
+    stale: int = 0
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """A target that is not complete, and why.
 
-    `account` is null where the sweep could not begin, `region` where the whole account failed.
+    Attributes:
+        account: 12 digits; null where the sweep could not begin.
+        account_name: the organization's name of the account, null where it is not known.
+        region: null where the whole account failed.
+        status: `failed`, `incomplete` or `stale`.
+        stage: `accounts`, `credentials`, `regions`, `pipelines`, `findings` or `sweep`.
+        code: the service's error code, or our own (`DamagedAnswer`, `Interrupted`, …).
+        message: the service's own words.
+        hint: what to do about it, null where nothing general can be said.
     """
 
     account: str | None
+    account_name: str | None = None
     region: str | None
     status: str
     stage: str
     code: str
     message: str
+    hint: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The account, region and account name, empty where the sweep could not begin."""
+        place = "/".join(part for part in (self.account, self.region) if part)
+        return f"{place} ({self.account_name})" if self.account_name else place
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that was not swept, and why: `code` is `NotActive`."""
+
+    account: str
+    account_name: str | None = None
+    code: str
+    message: str
+
+
+class SweepWarning(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the user should know, and that made no target incomplete."""
+
+    code: str
+    message: str
+    account: str | None = None
+    region: str | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,30 +94,50 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         run_id: a name for this run, unique.
-        started_at, finished_at: ISO 8601 in UTC with milliseconds.
-        status: `complete`: every target was read whole; `partial`: the sweep finished, some
-            targets failed or are incomplete; `interrupted`: a signal, the deadline or the
-            caller stopped it; `failed`: it could not begin or not write.
-        findings: findings written.
-        pages: pages read.
-        requests: calls sent to AWS, repeated ones included.
-        throttled: calls answered with a throttle.
-        retries: calls made again.
+        started_at, finished_at: ISO 8601 in UTC with milliseconds; `finished_at` is null while
+            the run goes on.
+        seconds: wall time from start to end, or until now.
+        status: `running`: it has not ended, or was killed; `complete`: every target was read to
+            its end; `partial`: the sweep finished, some targets failed or are incomplete;
+            `interrupted`: a signal, the deadline or the caller stopped it; `failed`: it could
+            not begin or not write.
+        destination: where the findings go: a path, `-` for stdout, empty for an iterator.
+        resumed_from: when the unfinished sweep began that this run continued, null where it
+            continued none.
+        oldest_read_at: when the oldest page in the output that this or the continued run read
+            was read, null where it continued none.
+        findings: findings written by this run, those of the run that it continued included.
+        by_severity: those by their severity, "" for findings without one.
+        pages: pages read, those of the run that it continued included.
+        requests: requests sent to AWS, repeated ones included.
+        throttled: requests answered with a throttle.
+        retries: requests sent again.
         targets: counts of targets by how they ended.
         problems: each target that is not complete.
+        skipped: each account that was not swept.
+        warnings: other things that the user should know.
+        version: the version of harvester.
     """
 
     run_id: str
     started_at: str
-    finished_at: str
+    finished_at: str | None
+    seconds: float = 0.0
     status: SweepStatus
+    destination: str = ""
+    resumed_from: str | None = None
+    oldest_read_at: str | None = None
     findings: int
+    by_severity: dict[str, int] = {}
     pages: int
     requests: int
     throttled: int
     retries: int
     targets: TargetCounts
     problems: tuple[Problem, ...]
+    skipped: tuple[Skipped, ...] = ()
+    warnings: tuple[SweepWarning, ...] = ()
+    version: str = __version__
 
     def __getitem__(self, key: str) -> Any:
         """Return a field by its key."""
@@ -93,7 +154,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as plain dicts, lists and numbers."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {**plain, "problems": list(plain["problems"])}
+        return {key: list(one) if isinstance(one, tuple) else one for key, one in plain.items()}
 
     def as_json(self) -> bytes:
         """Return the summary as JSON, indented, ending in a newline."""
@@ -104,7 +165,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         targets = self.targets
         counts = ", ".join(
             f"{getattr(targets, name)} {name}"
-            for name in ("complete", "incomplete", "failed", "skipped")
+            for name in ("complete", "incomplete", "failed", "stale", "skipped")
             if getattr(targets, name) or name == "complete"
         )
         return (
@@ -119,45 +180,31 @@ def summarize(
     *,
     run_id: str,
     started: datetime,
-    finished: datetime,
+    finished: datetime | None,
     status: SweepStatus,
     reason: HarvesterError | str | None = None,
+    destination: str = "",
 ) -> Summary:
-    """Return the summary of what a tally counted.
+    """Return the summary of the counts of a sweep; `finished` is None while it goes on.
 
-    Targets that are still open count as incomplete, and are named with `reason`, which also
-    stands alone where no target was found at all.
+    Once it ended, targets that are still open count as incomplete, and are named with `reason`,
+    which also stands alone where no target was found at all.
     """
+    resumed = tally.resumed
     problems = [problem_of(outcome) for outcome in tally.problems]
-    code, message = _reason(reason)
-    problems += [
-        Problem(
-            account=target.account,
-            region=target.region,
-            status="incomplete",
-            stage="sweep",
-            code=code,
-            message=message,
-        )
-        for target in sorted(tally.open)
-    ]
-    if status == "failed":
-        problems.append(
-            Problem(
-                account=None,
-                region=None,
-                status="failed",
-                stage="sweep",
-                code=code,
-                message=message,
-            )
-        )
+    if status != "running":
+        problems += _unfinished(tally, status, reason)
     return Summary(
         run_id=run_id,
         started_at=iso(started),
-        finished_at=iso(finished),
+        finished_at=None if finished is None else iso(finished),
+        seconds=round(((finished or datetime.now(UTC)) - started).total_seconds(), 3),
         status=status,
+        destination=destination,
+        resumed_from=None if resumed is None else resumed.began_at,
+        oldest_read_at=None if resumed is None else resumed.oldest_read_at,
         findings=tally.findings,
+        by_severity={name: count for name, count in sorted(tally.severities.items()) if count},
         pages=tally.pages,
         requests=tally.requests,
         throttled=tally.throttled,
@@ -168,8 +215,50 @@ def summarize(
             incomplete=tally.ended["incomplete"] + len(tally.open),
             failed=tally.ended["failed"],
             skipped=tally.ended["skipped"],
+            stale=tally.ended["stale"],
         ),
         problems=tuple(problems),
+        skipped=tuple(_skipped(outcome) for outcome in tally.skipped),
+        warnings=tuple(
+            SweepWarning(code=one.code, message=one.message, account=one.account, region=one.region)
+            for one in tally.warnings
+        ),
+    )
+
+
+def _unfinished(
+    tally: Tally, status: SweepStatus, reason: HarvesterError | str | None
+) -> Iterator[Problem]:
+    """Yield the problems of targets that are open at the end, and of a run that failed."""
+    code, message = _reason(reason)
+    for target, reading in sorted(tally.open.items()):
+        yield Problem(
+            account=target.account,
+            account_name=reading.account_name,
+            region=target.region,
+            status="incomplete",
+            stage="sweep",
+            code=code,
+            message=message,
+        )
+    if status == "failed":
+        yield Problem(
+            account=None,
+            region=None,
+            status="failed",
+            stage="sweep",
+            code=code,
+            message=message,
+            hint=_hint_of(reason),
+        )
+
+
+def _skipped(outcome: Outcome) -> Skipped:
+    return Skipped(
+        account=outcome.account,
+        account_name=outcome.account_name,
+        code=outcome.code,
+        message=outcome.message,
     )
 
 
@@ -204,12 +293,22 @@ def problem_of(outcome: Outcome) -> Problem:
     """Return the outcome of a target that is not complete as the summary names it."""
     return Problem(
         account=outcome.account,
+        account_name=outcome.account_name,
         region=outcome.region,
         status=outcome.status,
         stage=outcome.stage,
         code=outcome.code,
         message=outcome.message,
+        hint=hint_for(outcome),
     )
+
+
+def _hint_of(reason: HarvesterError | str | None) -> str | None:
+    if not isinstance(reason, HarvesterError):
+        return None
+    if isinstance(reason.__cause__, ServiceError):
+        return hint_for_code(reason.__cause__.code, reason.__cause__.message) or reason.hint
+    return reason.hint
 
 
 def _reason(reason: HarvesterError | str | None) -> tuple[str, str]:

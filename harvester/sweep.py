@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,6 +17,19 @@ from harvester.aws.regions import choose_regions
 from harvester.clock import Clock
 from harvester.concurrency import each, plain_errors
 from harvester.errors import HarvesterError, SettingsError
+from harvester.events import (
+    AccountsChosen,
+    CallerIdentified,
+    DiscoveryFinished,
+    Listener,
+    PageRead,
+    RateLearned,
+    RegionsChosen,
+    TargetFinished,
+    TargetFound,
+    TargetStarted,
+    Warned,
+)
 from harvester.memory import Memory
 from harvester.model import Account, Caller, Outcome, Query, Stage, Target
 from harvester.names import is_account, is_region
@@ -38,9 +52,15 @@ _log = logging.getLogger("harvester")
 
 @asynccontextmanager
 async def open_journey(
-    settings: Settings, tally: Tally, clock: Clock, memory: Memory | None = None
+    settings: Settings,
+    tally: Tally,
+    clock: Clock,
+    memory: Memory | None = None,
+    emit: Listener | None = None,
 ) -> AsyncIterator[Journey]:
     """Yield a journey whose clients are closed when the block ends.
+
+    `emit` takes the events of the sweep, and hands them to `tally` too; None is `tally` alone.
 
     Raises:
         SettingsError: an endpoint is not allowed, or the CA bundle cannot be used; no region
@@ -48,13 +68,17 @@ async def open_journey(
         StartError: this process may have too few files open.
     """
     width = shares(settings)[0]
-    async with open_clients(settings.aws, width, tally, clock) as (clients, calls, exchange):
+    async with open_clients(settings.aws, width, emit or tally, clock) as (
+        clients,
+        calls,
+        exchange,
+    ):
         home = _home_region(settings, clients.configured_region)
         own = OwnCredentials(settings.aws.profile, clients.http_session)
         accounts = Accounts(settings.accounts, exchange, own, home)
         memory = memory or Memory()
         memory.keep_to(clients.endpoints.get("imagebuilder"))
-        yield Journey(settings, exchange, accounts, home, memory, calls=calls)
+        yield Journey(settings, exchange, accounts, home, memory, calls=calls, tally=tally)
 
 
 class Journey:
@@ -69,10 +93,12 @@ class Journey:
         memory: Memory,
         *,
         calls: LastCalls,
+        tally: Tally,
     ) -> None:
         self._settings = settings
         self._exchange = exchange
-        self._tally = exchange.tally
+        self._emit = exchange.emit
+        self._tally = tally
         self._accounts = accounts
         self._home = home
         self._memory = memory
@@ -101,7 +127,14 @@ class Journey:
                 if standing is None or not standing.complete:
                     return await read_target(visit)
                 for cursor in standing.cursors.values():
-                    self._tally.read(visit.target, cursor.severities, pages=cursor.pages)
+                    self._emit(
+                        PageRead(
+                            target=visit.target,
+                            severities=cursor.severities,
+                            pages=cursor.pages,
+                            resumed=True,
+                        )
+                    )
                 return Ended()
 
             await self._visit_targets(read)
@@ -132,7 +165,7 @@ class Journey:
         from harvester.processes.crew import open_crew  # noqa: PLC0415
         from harvester.processes.reading import Place  # noqa: PLC0415
 
-        place = Place(sink, quarantine, self._tally)
+        place = Place(sink, quarantine, self._emit)
         async with open_crew(
             self._settings, others, place, self._visitor, self._exchange.clock
         ) as crew:
@@ -142,9 +175,11 @@ class Journey:
     async def _visit_targets(self, do: Callable[[Visit], Awaitable[Ended]]) -> None:
         width = self._settings.limits.max_concurrency
         caller = await self._accounts.caller()
+        self._emit(CallerIdentified(account=caller.account, arn=caller.arn))
         accounts = await self._accounts.choose(caller)
+        self._emit(AccountsChosen(accounts=tuple(account.id for account in accounts)))
         if not any(account.active for account in accounts):
-            _log.warning("there is nothing to sweep: no active account is chosen")
+            self._warn("NothingSelected", "there is nothing to sweep: no active account is chosen")
         found, waiting = anyio.create_memory_object_stream[Visit](width)
         async with plain_errors(), anyio.create_task_group() as group:
             group.start_soon(self._discover, accounts, caller, found)
@@ -153,7 +188,11 @@ class Journey:
             waiting.close()
         globs = self._settings.findings.pipelines
         if self._listed and not self._matched:
-            _log.warning("no pipeline matches %s, in any target", " or ".join(globs))
+            names = " or ".join(globs)
+            self._warn("NothingSelected", f"no pipeline matches {names}, in any target")
+
+    def _warn(self, code: str, message: str) -> None:
+        self._emit(Warned(code=code, message=message))
 
     async def _discover(
         self,
@@ -167,17 +206,19 @@ class Journey:
         waiting = [(account, len(order) - place) for place, account in enumerate(order, 1)]
         async with found:
             await each(waiting, _ACCOUNTS_AT_ONCE, lambda one: self._enter(*one, caller, found))
-        self._tally.discovering = False
+        self._emit(DiscoveryFinished())
 
     async def _enter(
         self, account: Account, later: int, caller: Caller, found: MemoryObjectSendStream[Visit]
     ) -> None:
         """Find an account's targets; so many accounts come later."""
         if not account.active:
-            self._tally.end(Outcome(account.id, None, "skipped", "accounts", "NotActive"))
+            message = f"the account is {account.state}"
+            outcome = Outcome(account.id, None, "skipped", "accounts", "NotActive", message)
+            self._end(outcome, account)
             return
         if not is_account(account.id):
-            self._tally.end(_no_name(account.id, None, "an account's id"))
+            self._end(_no_name(account.id, None, "an account's id"), account)
             return
         credentials = self._accounts.credentials(account, caller)
         stage: Stage = "credentials"
@@ -188,21 +229,26 @@ class Journey:
             regions = await choose_regions(self._settings.regions, self._home, ec2)
         except HarvesterError as error:
             code, message = code_of(error), message_of(error)
-            self._tally.end(Outcome(account.id, None, "failed", stage, code, message))
+            self._end(Outcome(account.id, None, "failed", stage, code, message), account)
             return
         for region in regions:
             if not is_region(region):
-                self._tally.end(_no_name(account.id, region, "a region's name"))
+                self._end(_no_name(account.id, region, "a region's name"), account)
         targets = [Target(account.id, region) for region in regions if is_region(region)]
         targets.sort(key=lambda one: -self._memory.size(one))
+        names = tuple(target.region for target in targets)
+        self._emit(RegionsChosen(account=account.id, account_name=account.name, regions=names))
         for target in targets:
-            self._tally.found(target)
+            self._emit(TargetFound(target=target, account_name=account.name))
         # A call for each at least. What is known only as the sweep goes on does not count: the
         # same sweep is to make the same cuts, whatever its timing is.
         rest = (later + 1) * len(targets) / self._settings.limits.max_concurrency
         for target in targets:
             rate, pages = self._memory.recall(target), self._memory.size(target)
             await found.send(Visit(target, credentials, rate, pages, rest))
+
+    def _end(self, outcome: Outcome, account: Account) -> None:
+        self._emit(TargetFinished(outcome=replace(outcome, account_name=account.name)))
 
     async def _work(
         self,
@@ -215,14 +261,16 @@ class Journey:
 
     async def _visit(self, visit: Visit, do: Callable[[Visit], Awaitable[Ended]]) -> None:
         target = visit.target
-        self._tally.begun(target)
+        self._emit(TargetStarted(target=target))
         ended = await do(visit)
         self._memory.learn(target, ended.rate)
+        if ended.rate is not None:
+            self._emit(RateLearned(target=target, rate=ended.rate))
         self._memory.note_size(target, self._tally.open[target].pages)
         if ended.pipelines is not None:
             self._listed += 1
             self._matched += ended.pipelines
-        self._tally.finish(target, ended.error)
+        self._emit(TargetFinished(outcome=self._tally.outcome(target, ended.error)))
 
 
 def _home_region(settings: Settings, configured: str | None) -> str:

@@ -6,7 +6,9 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from harvester import events
 from harvester.errors import DamagedAnswerError, HarvesterError, ServiceError
 from harvester.model import Outcome, Stage, Status, Target
 
@@ -16,8 +18,9 @@ SLOWEST = 5
 
 @dataclass(slots=True)
 class Reading:
-    """A target that is not finished: when it began (None: not yet), and what was read."""
+    """A target that is not finished: when it began (None: not yet), and the pages so far."""
 
+    account_name: str | None = None
     begun: float | None = None
     findings: int = 0
     pages: int = 0
@@ -25,7 +28,7 @@ class Reading:
 
 @dataclass(slots=True)
 class Tally:
-    """The counts of one sweep. Only the sweep's own tasks, on one event loop, change it.
+    """The counts of one sweep: a listener of its events.
 
     Attributes:
         findings: findings handed to the output.
@@ -36,7 +39,9 @@ class Tally:
         severities: findings by their `severity`, "" for those without one.
         ended: targets that ended, by status.
         problems: the outcomes of targets that are incomplete or failed.
-        complete: the targets that were read whole.
+        skipped: the outcomes of accounts that are not swept.
+        warnings: what the user should know beside.
+        complete: the targets that were read to their end.
         open: targets found and not ended yet.
         slowest: the slowest of the ended targets, the slowest first.
         discovering: whether more targets may still be found.
@@ -51,10 +56,19 @@ class Tally:
     severities: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     problems: list[Outcome] = field(default_factory=list)
+    skipped: list[Outcome] = field(default_factory=list)
+    warnings: list[events.Warned] = field(default_factory=list)
+    resumed: events.SweepResumed | None = None
     complete: set[Target] = field(default_factory=set)
     open: dict[Target, Reading] = field(default_factory=dict)
     discovering: bool = True
     _slowest: list[tuple[float, int, Outcome]] = field(default_factory=list)
+
+    def __call__(self, event: events.Event) -> None:
+        """Count an event."""
+        count = _COUNTS.get(type(event))
+        if count is not None:
+            count(self, event)
 
     @property
     def total(self) -> int:
@@ -66,9 +80,9 @@ class Tally:
         """The slowest targets, the slowest first."""
         return [outcome for _, _, outcome in sorted(self._slowest, reverse=True)]
 
-    def found(self, target: Target) -> None:
+    def found(self, target: Target, account_name: str | None = None) -> None:
         """Note a target that is to be read."""
-        self.open[target] = Reading()
+        self.open[target] = Reading(account_name)
 
     def begun(self, target: Target) -> None:
         """Note that the reading of a target begins."""
@@ -94,36 +108,54 @@ class Tally:
         self.severities.subtract(severities)
         self.open[target].findings -= findings
 
-    def retried(self) -> None:
-        """Note that a call is made again."""
-        self.retries += 1
+    def requested(self, *, requests: int = 0, throttled: int = 0, retries: int = 0) -> None:
+        """Note requests that were sent, throttled, or sent again."""
+        self.requests += requests
+        self.throttled += throttled
+        self.retries += retries
+
+    def discovered(self) -> None:
+        """Note that no further target will be found."""
+        self.discovering = False
+
+    def resume(self, event: events.SweepResumed) -> None:
+        """Note that the run continues an earlier one."""
+        self.resumed = event
 
     def finish(self, target: Target, error: HarvesterError | None) -> None:
-        """Note that the reading of a target ended, by `error` or else whole."""
-        reading = self.open.pop(target)
+        """Note that the reading of a target ended, by `error` or else complete."""
+        self.end(self.outcome(target, error))
+
+    def outcome(self, target: Target, error: HarvesterError | None) -> Outcome:
+        """Return how the reading of an open target ended: by `error`, or else complete."""
+        reading = self.open[target]
         # A page that came and cannot be understood came all the same.
         came = isinstance(error, DamagedAnswerError) and _stage_of(error) == "findings"
         broken: Status = "incomplete" if reading.pages or came else "failed"
-        self.end(
-            Outcome(
-                target.account,
-                target.region,
-                "complete" if error is None else broken,
-                _stage_of(error),
-                code=code_of(error),
-                message=message_of(error),
-                findings=reading.findings,
-                pages=reading.pages,
-                seconds=self.now() - reading.begun if reading.begun is not None else 0.0,
-            )
+        return Outcome(
+            target.account,
+            target.region,
+            "complete" if error is None else broken,
+            _stage_of(error),
+            code=code_of(error),
+            message=message_of(error),
+            findings=reading.findings,
+            pages=reading.pages,
+            seconds=self.now() - reading.begun if reading.begun is not None else 0.0,
+            account_name=reading.account_name,
         )
-        if error is None:
-            self.complete.add(target)
 
     def end(self, outcome: Outcome) -> None:
         """Note an outcome."""
         self.ended[outcome.status] += 1
-        if outcome.status in ("incomplete", "failed"):
+        if outcome.region is not None:
+            target = Target(outcome.account, outcome.region)
+            self.open.pop(target, None)
+            if outcome.status == "complete":
+                self.complete.add(target)
+        if outcome.status == "skipped":
+            self.skipped.append(outcome)
+        elif outcome.status != "complete":
             self.problems.append(outcome)
         heapq.heappush(self._slowest, (outcome.seconds, self.ended.total(), outcome))
         if len(self._slowest) > SLOWEST:
@@ -151,3 +183,25 @@ def message_of(error: HarvesterError | None) -> str:
     if isinstance(error, ServiceError):
         return error.message
     return str(error) if error is not None else ""
+
+
+_COUNTS: dict[type[events.Event], Callable[[Tally, Any], None]] = {
+    events.TargetFound: lambda counts, event: counts.found(event.target, event.account_name),
+    events.TargetStarted: lambda counts, event: counts.begun(event.target),
+    events.TargetFinished: lambda counts, event: counts.end(event.outcome),
+    events.DiscoveryFinished: lambda counts, _: counts.discovered(),
+    events.PageRead: lambda counts, event: counts.read(
+        event.target, event.severities, pages=event.pages
+    ),
+    events.FindingsWithdrawn: lambda counts, event: counts.take_back(
+        event.target, event.severities
+    ),
+    events.RequestSent: lambda counts, _: counts.requested(requests=1),
+    events.RequestThrottled: lambda counts, _: counts.requested(throttled=1),
+    events.RequestRetried: lambda counts, _: counts.requested(retries=1),
+    events.RequestsCounted: lambda counts, event: counts.requested(
+        requests=event.requests, throttled=event.throttled, retries=event.retries
+    ),
+    events.SweepResumed: lambda counts, event: counts.resume(event),
+    events.Warned: lambda counts, event: counts.warnings.append(event),
+}

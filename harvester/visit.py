@@ -15,6 +15,7 @@ from harvester.aws.findings import PageSizes
 from harvester.aws.listings import list_pipelines
 from harvester.clock import Clock
 from harvester.errors import HarvesterError, OutputError
+from harvester.events import Listener
 from harvester.model import Query, Target
 from harvester.openfiles import requests_in_flight
 from harvester.output.quarantine import Quarantine
@@ -27,7 +28,6 @@ from harvester.paging.splitter import width_at
 from harvester.reader import TargetReader
 from harvester.settings import AwsSettings, FindingSettings
 from harvester.stopping import LastCalls
-from harvester.tally import Tally
 
 _PAGES = 10.0
 _PAGES_HELD = 2
@@ -71,7 +71,7 @@ class Ended:
 
 @asynccontextmanager
 async def open_clients(
-    settings: AwsSettings, concurrency: int, tally: Tally, clock: Clock
+    settings: AwsSettings, concurrency: int, emit: Listener, clock: Clock
 ) -> AsyncIterator[tuple[Clients, LastCalls, Exchange]]:
     """Yield a process's clients, closed when the block ends, and what carries calls over them.
 
@@ -89,7 +89,7 @@ async def open_clients(
         calls = LastCalls(clients)
         policy = RetryPolicy(throttle_cap=0.0)
         room = FairSlots(_PAGES_HELD * width)
-        yield clients, calls, Exchange(calls, FairSlots(width), tally, clock, policy, room)
+        yield clients, calls, Exchange(calls, FairSlots(width), emit, clock, policy, room)
 
 
 class Visitor:
@@ -117,12 +117,11 @@ class Visitor:
         chosen = replace(self._chosen, split="none") if chain else self._chosen
 
         async def read(channel: Channel, queries: tuple[Query, ...]) -> None:
-            tally = self._exchange.tally
             reader = TargetReader(
                 channel,
                 self._sizes,
                 sink,
-                tally,
+                self._exchange.emit,
                 chosen,
                 quarantine=quarantine,
                 width=width_at(visit.rate, self._max_rate),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harvester.hints import hint_for
 from harvester.summary import Problem
-from harvester.terminal.hints import hint_for
 
 ROOT = Path(__file__).parents[1]
 BOOK = (ROOT / "docs" / "faults.md").read_text()

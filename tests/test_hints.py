@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harvester.hints import hint_for, hint_for_code
 from harvester.summary import Problem
-from harvester.terminal.hints import hint_for, hint_for_code
 
 _SCP = "is not authorized to perform: x with an explicit deny in a service control policy"
 

@@ -18,8 +18,9 @@ from harvester.model import Account, Caller
 from harvester.names import is_account, is_partition
 from harvester.paging.channel import Exchange
 from harvester.settings import AccountSettings
-from harvester.text import Secret
+from harvester.text import Secret, printable
 
+_NAME_LENGTH = 50  # of an account's name: the maximum of the service model
 _ROLE_SECONDS = 3600
 """The longest that a role assumed by another role's session may last."""
 
@@ -166,7 +167,12 @@ def _session(answer: dict[str, Any]) -> Session:
 def _account(item: dict[str, Any]) -> Account:
     # `Status` is being replaced by `State`; an account with neither is not left out.
     state = item.get("State") or item.get("Status") or "ACTIVE"
-    return Account(_id(item, "ListAccounts"), item.get("Name"), active=state == "ACTIVE")
+    name = item.get("Name")
+    return Account(
+        _id(item, "ListAccounts"),
+        printable(name, _NAME_LENGTH) if isinstance(name, str) else None,
+        state=printable(str(state), _NAME_LENGTH),
+    )
 
 
 def _id(item: dict[str, Any], operation: str) -> str:

@@ -22,7 +22,7 @@ from harvester.aws.lean import Model
 from harvester.aws.models import quicken
 from harvester.aws.transport import session_class
 from harvester.errors import HarvesterError, SettingsError
-from harvester.names import is_region
+from harvester.names import is_region, operation_name
 from harvester.paging.channel import Call
 from harvester.settings.values import shown
 from harvester.text import Secret, printable
@@ -199,11 +199,6 @@ async def _send(client: Any, request: Any, operation: str) -> bytes:
             error_answer(response.status_code, response.headers, body), operation_name(operation)
         )
     return body
-
-
-def operation_name(method: str) -> str:
-    """Return the API's name of a client method: `list_images` is `ListImages`."""
-    return "".join(part.capitalize() for part in method.split("_"))
 
 
 def _of_the_profile(error: BotoCoreError) -> SettingsError:

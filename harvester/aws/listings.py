@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from harvester.aws.bodies import decode_list
-from harvester.aws.clients import operation_name
 from harvester.concurrency import each
 from harvester.errors import ChainError, DamagedAnswerError
+from harvester.names import operation_name
 from harvester.paging.channel import Channel
 
 _LISTINGS_AT_ONCE = 8

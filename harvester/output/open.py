@@ -12,14 +12,7 @@ from harvester.output.publish import one_file, partitioned
 from harvester.output.sink import Sink
 from harvester.output.stdout import StdoutSink
 from harvester.output.workspace import Workspace, absolute, check_replaceable
-from harvester.settings import Settings
-
-# These decide what is read. How it is read, and as whom, may change while a sweep is unfinished.
-_IDENTITY = {
-    "accounts": ("organization", "organizational_units", "include", "exclude"),
-    "regions": ("include", "exclude"),
-    "findings": ("pipelines", "filters"),
-}
+from harvester.settings import SELECTION_KEYS, Settings
 
 
 def sink_for(settings: Settings, *, fresh: bool = False) -> Sink:
@@ -49,6 +42,6 @@ def _identity(settings: Settings) -> dict[str, Any]:
         f"{section}.{key}": orjson.loads(
             msgspec.json.encode(getattr(getattr(settings, section), key))
         )
-        for section, keys in _IDENTITY.items()
+        for section, keys in SELECTION_KEYS.items()
         for key in keys
     }

@@ -16,12 +16,14 @@ from harvester.errors import (
     ThrottledError,
     TransientError,
 )
+from harvester.events import Listener, RequestRetried, RequestSent, RequestThrottled
+from harvester.names import operation_name
 from harvester.paging.pacer import Pacer
 from harvester.paging.retry import RetryPolicy, call_patiently
 from harvester.paging.slots import FairSlots, Slot
-from harvester.tally import Tally
 
 T = TypeVar("T")
+EventT = TypeVar("EventT", RequestSent, RequestThrottled, RequestRetried)
 
 # Together: what hangs costs a target two times five seconds, and no more.
 _HURRIED = RetryPolicy(fault_attempts=3, fault_seconds=8.0, throttle_seconds=60.0, throttle_cap=0.0)
@@ -95,7 +97,7 @@ class Exchange:
 
     wire: Wire
     slots: FairSlots
-    tally: Tally
+    emit: Listener
     clock: Clock
     policy: RetryPolicy
     room: FairSlots = field(default_factory=lambda: FairSlots(_ROOM))
@@ -155,7 +157,9 @@ class Channel:
             lambda: self._attempt(operation, parameters, read, place),
             policy=self.exchange.policy,
             clock=self.exchange.clock,
-            on_error=lambda _: self.exchange.tally.retried(),
+            on_error=lambda error: self.exchange.emit(
+                self._about(RequestRetried, operation, code=error.code)
+            ),
         )
 
     async def _attempt(
@@ -186,16 +190,26 @@ class Channel:
                 place.release()
             raise
 
+    def _about(self, kind: type[EventT], operation: str, **more: str) -> EventT:
+        """Return an event about a request of this channel."""
+        return kind(
+            service=self.service,
+            operation=operation_name(operation),
+            account=self.account,
+            region=self.region,
+            **more,
+        )
+
     async def _send(self, operation: str, parameters: dict[str, Any], signer: Any) -> Any:
         """Make one call now, and note what it says about the pace and the credentials."""
         exchange = self.exchange
         call = Call(self.service, self.region, operation, parameters, self.account)
-        exchange.tally.requests += 1
+        exchange.emit(self._about(RequestSent, operation))
         sent = exchange.clock.now()
         try:
             answer = await exchange.wire.call(call, signer)
-        except ThrottledError:
-            exchange.tally.throttled += 1
+        except ThrottledError as error:
+            exchange.emit(self._about(RequestThrottled, operation, code=error.code))
             self.pacer.throttled(sent)
             raise
         except ServiceError as error:

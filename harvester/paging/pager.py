@@ -8,10 +8,10 @@ from hashlib import blake2b
 from typing import Protocol
 
 from harvester.errors import ChainError, ServiceError, TokenRefusedError
+from harvester.events import FindingsWithdrawn, Listener, PageRead
 from harvester.model import BROKEN, Cursor, Page, Query
 from harvester.paging.planner import belonging
 from harvester.paging.repeats import Repeats
-from harvester.tally import Tally
 
 
 class PageSink(Protocol):
@@ -50,7 +50,7 @@ class Pager:
         fetch: returns the page at a token, None for the first, retried as far as it makes
             sense.
         sink: where the findings go.
-        tally: where they are counted.
+        emit: takes an event for each page.
         cursor: where an earlier run left the query; what it read is counted as read.
         done: called as soon as a page that was fetched is no longer held.
         hold: hold back what looks like the same finding on two pages, until it is settled by
@@ -66,7 +66,7 @@ class Pager:
         query: Query,
         fetch: Callable[[str | None], Awaitable[Page]],
         sink: PageSink,
-        tally: Tally,
+        emit: Listener,
         *,
         limits: ChainLimits | None = None,
         cursor: Cursor | None = None,
@@ -77,7 +77,7 @@ class Pager:
         self._fetch = fetch
         self._done = done
         self._sink = sink
-        self._tally = tally
+        self._emit = emit
         self._limits = limits or ChainLimits()
         self._seen: set[bytes] = set()
         self.cursor = cursor or Cursor()
@@ -88,7 +88,14 @@ class Pager:
         if self.cursor.token is not None:
             self._seen.add(_digest(self.cursor.token))
         if cursor is not None:
-            tally.read(query.target, cursor.severities, pages=cursor.pages)
+            emit(
+                PageRead(
+                    target=query.target,
+                    severities=cursor.severities,
+                    pages=cursor.pages,
+                    resumed=True,
+                )
+            )
 
     @property
     def written(self) -> int:
@@ -181,7 +188,7 @@ class Pager:
         await self._sink.write(self.query, known)
         self._done()
         self.cursor = self.cursor.after(page)
-        self._tally.read(self.query.target, page.severities, pages=pages)
+        self._emit(PageRead(target=self.query.target, severities=page.severities, pages=pages))
 
     async def _start_over(self) -> None:
         self._restarts += 1
@@ -190,7 +197,7 @@ class Pager:
         self._seen.clear()
         self._empty = 0
         await self._sink.replace([self.query], self.query)
-        self._tally.take_back(self.query.target, self.cursor.severities)
+        self._emit(FindingsWithdrawn(target=self.query.target, severities=self.cursor.severities))
         self.cursor = Cursor()
 
     def _broken(self, code: str, message: str) -> ChainError:

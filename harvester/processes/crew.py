@@ -69,7 +69,7 @@ class Crew:
 
     async def hire(self, group: TaskGroup, setup: Setup) -> None:
         """Start a process."""
-        mate = await Mate.start(self._place.tally, self._lender, self._clock)
+        mate = await Mate.start(self._place.emit, self._lender, self._clock)
         self._mates.append(mate)
         mate.link.post(setup)
         group.start_soon(mate.link.carry)

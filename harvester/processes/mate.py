@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import Process, TaskGroup
 
 from harvester.clock import Clock
+from harvester.events import Listener, RequestsCounted
 from harvester.model import Target
 from harvester.processes.keys import Lender
 from harvester.processes.link import Link
@@ -20,6 +21,7 @@ from harvester.processes.messages import (
     Begun,
     Calls,
     Finished,
+    Happened,
     Over,
     Replaced,
     Said,
@@ -29,7 +31,6 @@ from harvester.processes.messages import (
 )
 from harvester.processes.program import start_process
 from harvester.processes.reading import Reading
-from harvester.tally import Tally
 from harvester.visit import Ended
 
 _PARTING_SECONDS = 1.0
@@ -58,7 +59,7 @@ class Mate:
     """
 
     def __init__(
-        self, process: Process, link: Link, tally: Tally, lender: Lender, clock: Clock
+        self, process: Process, link: Link, emit: Listener, lender: Lender, clock: Clock
     ) -> None:
         self.link = link
         self.readings: dict[Target, Reading] = {}
@@ -66,7 +67,7 @@ class Mate:
         self.alive = True
         self.fate = ""
         self._process = process
-        self._tally = tally
+        self._emit = emit
         self._lender = lender
         self._clock = clock
         self._calls = Calls()
@@ -79,14 +80,14 @@ class Mate:
         self._silent = 0
 
     @classmethod
-    async def start(cls, tally: Tally, lender: Lender, clock: Clock) -> Self:
+    async def start(cls, emit: Listener, lender: Lender, clock: Clock) -> Self:
         """Start a process.
 
         Raises:
             StartError: it cannot be started.
         """
         process, link = await start_process()
-        return cls(process, link, tally, lender, clock)
+        return cls(process, link, emit, lender, clock)
 
     def load(self) -> float:
         """Return how much it has to do, in pages as far as they are known."""
@@ -119,6 +120,8 @@ class Mate:
                         self._count(message)
                     case Said():
                         say(message)
+                    case Happened():
+                        self._emit(message.event)
                     case _:
                         self._hand_on(message, text, group)
             await self._until(lambda: self._held <= _MOST_HELD)
@@ -211,6 +214,8 @@ class Mate:
                 self._count(message)
             case Said():
                 say(message)
+            case Happened():
+                self._emit(message.event)
             case Wish():
                 pass
             case _ if pages and _target(message) not in self._cut_short:
@@ -242,9 +247,13 @@ class Mate:
         self.link.post(await self._lender.grant(wish))
 
     def _count(self, calls: Calls) -> None:
-        self._tally.requests += calls.requests - self._calls.requests
-        self._tally.throttled += calls.throttled - self._calls.throttled
-        self._tally.retries += calls.retries - self._calls.retries
+        self._emit(
+            RequestsCounted(
+                requests=calls.requests - self._calls.requests,
+                throttled=calls.throttled - self._calls.throttled,
+                retries=calls.retries - self._calls.retries,
+            )
+        )
         self._calls = calls
 
     async def _end(self) -> int:

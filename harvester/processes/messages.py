@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from harvester import errors
+from harvester.events import AnyEvent
 from harvester.model import Cursor, Query, Standing, Target
 from harvester.settings import AwsSettings, FindingSettings
 
@@ -171,6 +172,12 @@ class Said(Message, frozen=True, tag="said"):
     text: str
 
 
+class Happened(Message, frozen=True, tag="happened"):
+    """An event that only the process that reads can tell."""
+
+    event: AnyEvent
+
+
 class Taken(Message, frozen=True, tag="taken"):
     """So many bytes of a ring are free again: between the ends of a link, and for nobody else."""
 
@@ -190,6 +197,7 @@ AnyMessage = (
     | Over
     | Calls
     | Said
+    | Happened
     | Taken
 )
 """Any of them."""

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harvester.events import Event, TargetSplit, Warned
 from harvester.model import Page, Query, Standing, Target
 from harvester.processes.link import Link
-from harvester.processes.messages import Begun, Calls, Finished, Replaced, Wrote
+from harvester.processes.messages import Begun, Calls, Finished, Happened, Replaced, Wrote
 from harvester.tally import Tally
+
+_PASSED_ON = (TargetSplit, Warned)
 
 
 class PassingTally(Tally):
-    """Counts calls; what is read is counted where it is written."""
+    """Counts requests; findings are counted where they are written."""
+
+    link: Link | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Count an event, or pass it on if only this process can tell of it."""
+        if isinstance(event, _PASSED_ON) and self.link is not None:
+            self.link.post(Happened(event))
+        else:
+            super().__call__(event)
 
     def read(self, target: Target, severities: Mapping[str, int], *, pages: int = 1) -> None:
         """Nothing to do here."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import anyio
 
 from harvester.errors import DamagedAnswerError
+from harvester.events import FindingsWithdrawn, Listener, PageRead
 from harvester.model import Cursor, Page, Query, Standing, Target
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import TargetSink
 from harvester.processes.messages import Begun, Order, Over, Replaced, Wrote
-from harvester.tally import Tally
 from harvester.visit import Ended, Visit
 
 
@@ -31,11 +31,11 @@ class PassedPage(Page):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where all that is read goes, and is counted."""
+    """Where all that is read goes, and who is told of it."""
 
     sink: TargetSink
     quarantine: Quarantine
-    tally: Tally
+    emit: Listener
 
 
 class Afresh:
@@ -67,7 +67,7 @@ class Reading:
         self._target = visit.target
         self._sink = place.sink
         self._quarantine = place.quarantine
-        self._tally = place.tally
+        self._emit = place.emit
         self._standing = place.sink.standing(visit.target)
         # What an earlier run read counts once it is known that it is gone on with.
         self._left = dict(self._standing.cursors) if self._standing else {}
@@ -92,7 +92,7 @@ class Reading:
         self._sink.begin(self._target, message.queries, message.expected)
         self._cut = message.expected is not None
         for query in self._cursors.keys() - set(message.queries):
-            self._tally.take_back(self._target, self._cursors.pop(query).severities)
+            self._withdraw(query)
         for query in message.queries:
             self._go_on_with(query)
         self._left.clear()
@@ -107,7 +107,7 @@ class Reading:
         after = self._cursors[query] = before.after(page)
         # What a reader held back and then released comes as a page that leads nowhere new.
         moved = (before.token, before.done) != (after.token, after.done)
-        self._tally.read(self._target, severities, pages=int(moved))
+        self._emit(PageRead(target=self._target, severities=severities, pages=int(moved)))
 
     async def replaced(self, message: Replaced) -> None:
         """Withdraw what was written for some queries."""
@@ -155,13 +155,24 @@ class Reading:
         await self._sink.replace(queries, by)
         for query in queries:
             self._go_on_with(query)
-            self._tally.take_back(self._target, self._cursors.pop(query).severities)
+            self._withdraw(query)
             self._written.discard(query)
         self._cursors[by] = Cursor()
+
+    def _withdraw(self, query: Query) -> None:
+        severities = self._cursors.pop(query).severities
+        self._emit(FindingsWithdrawn(target=self._target, severities=severities))
 
     def _go_on_with(self, query: Query) -> Cursor:
         """Return where a query stands; what an earlier run read of it counts from now on."""
         cursor = self._left.pop(query, None)
         if cursor is not None:
-            self._tally.read(self._target, cursor.severities, pages=cursor.pages)
+            self._emit(
+                PageRead(
+                    target=self._target,
+                    severities=cursor.severities,
+                    pages=cursor.pages,
+                    resumed=True,
+                )
+            )
         return self._cursors.setdefault(query, cursor or Cursor())

@@ -69,6 +69,7 @@ async def _serve(end: socket.socket) -> int:
 async def _work(link: Link, setup: Setup, batch: list[tuple[Any, bytes]]) -> None:
     clock = Clock()
     tally = PassingTally(clock.now)
+    tally.link = link
     logging.getLogger().addHandler(logging.NullHandler())
     async with open_clients(setup.aws, setup.concurrency, tally, clock) as (_, calls, exchange):
         # Not before: what the settings are warned of, the first process has said.

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILTER_NAMES",
+    "SELECTION_KEYS",
     "AccountSettings",
     "AwsSettings",
     "FindingSettings",
@@ -52,6 +53,7 @@ __all__ = [
     "check_settings",
     "load_settings",
     "parse_duration",
+    "selection",
     "unusual_severities",
 ]
 
@@ -69,6 +71,15 @@ KNOWN_SEVERITIES = ("UNTRIAGED", "INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRIT
 
 CHOOSING_KEYS = ("organization", "organizational_units", "include")
 """The keys of ``[accounts]`` that choose accounts: an option for one replaces all three."""
+
+
+SELECTION_KEYS: Mapping[str, tuple[str, ...]] = {
+    "accounts": ("organization", "organizational_units", "include", "exclude"),
+    "regions": ("include", "exclude"),
+    "findings": ("pipelines", "filters"),
+}
+"""The keys, by section, that decide which findings are read. How they are read, and as whom, may
+change while a sweep is unfinished."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,6 +156,16 @@ def check_settings(settings: Settings, origins: Mapping[str, str] | None = None)
         tree[name] = msgspec.structs.asdict(content) if isinstance(content, kind) else content
     tree = _veiled(tree)
     return _build(tree, Names(origins))
+
+
+def selection(settings: Settings) -> dict[str, Any]:
+    """Return the settings that decide which findings are read, but for defaults, by dotted key."""
+    found: dict[str, Any] = {}
+    for section, keys in SELECTION_KEYS.items():
+        for key in keys:
+            if value := getattr(getattr(settings, section), key):
+                found[f"{section}.{key}"] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def unusual_severities(settings: Settings) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from harvester.model import Outcome, Query, Target
 from harvester.summary import Problem, Summary
-from harvester.terminal.hints import hint_for
 from harvester.text import printable
 
 _STYLES = {"complete": "bold green", "partial": "bold yellow"}
@@ -49,14 +48,13 @@ def print_summary(
 
 def problem_text(problem: Problem) -> Text:
     """Return a problem and what to do about it, in one or two lines."""
-    where = "/".join(part for part in (problem.account, problem.region) if part)
+    where = problem.where
     text = Text.assemble(
         ("✗ ", "red"),
         (where or "the sweep", "bold"),
         f" {problem.status} at {problem.stage}: {problem.code}: {printable(problem.message, 300)}",
     )
-    hint = hint_for(problem)
-    return text.append(f"\n  → {hint}", "cyan") if hint else text
+    return text.append(f"\n  → {problem.hint}", "cyan") if problem.hint else text
 
 
 def print_plan(plans: Mapping[Target, Sequence[Query]]) -> None:

@@ -99,6 +99,7 @@ async def test_an_organization_is_swept_but_for_the_suspended(command: Command) 
         "incomplete": 0,
         "failed": 0,
         "skipped": 2,
+        "stale": 0,
     }
 
 

@@ -82,6 +82,7 @@ async def each_bad_account_region_and_target_costs_just_itself(command: Command)
         "incomplete": 3,
         "failed": len(wanted) - 3,
         "skipped": 1,
+        "stale": 0,
     }
     assert done.summary["status"] == "partial"
     assert done.summary["findings"] == len(found)

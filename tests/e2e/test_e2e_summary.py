@@ -22,14 +22,22 @@ _KEYS = [
     "run_id",
     "started_at",
     "finished_at",
+    "seconds",
     "status",
+    "destination",
+    "resumed_from",
+    "oldest_read_at",
     "findings",
+    "by_severity",
     "pages",
     "requests",
     "throttled",
     "retries",
     "targets",
     "problems",
+    "skipped",
+    "warnings",
+    "version",
 ]
 
 
@@ -59,9 +67,16 @@ async def test_the_summary_says_what_happened(command: Command) -> None:
         "incomplete": 0,
         "failed": 1,
         "skipped": 2,
+        "stale": 0,
     }
+    assert [one["code"] for one in summary["skipped"]] == ["NotActive"] * 2
+    assert {one["message"] for one in summary["skipped"]} == {"the account is SUSPENDED"}
     (problem,) = summary["problems"]
-    assert list(problem) == ["account", "region", "status", "stage", "code", "message"]
+    assert list(problem) == [
+        *("account", "account_name", "region", "status", "stage", "code", "message", "hint")
+    ]
+    assert problem["account_name"] == one.accounts[1].name
+    assert sum(summary["by_severity"].values()) == summary["findings"]
     assert (problem["account"], problem["region"]) == (denied, None)
     assert "sts:AssumeRole" in problem["message"]
     swept = [place for place in one.places() if place[0] != denied]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harvester.summary import Problem
+from typing import Protocol
 
 _OF_THE_ORGANIZATION = ("service control policy", "resource control policy")
 _POLICY = "explicit deny"
@@ -48,7 +48,36 @@ _PERMISSION = {
 }
 
 
-def hint_for(problem: Problem) -> str | None:
+class Cause(Protocol):
+    """Why a target is not complete, as a hint needs it: see `harvester.model.Outcome`."""
+
+    @property
+    def account(self) -> str | None:
+        """The account, None where the sweep could not begin."""
+        ...
+
+    @property
+    def region(self) -> str | None:
+        """The region, None where the whole account failed."""
+        ...
+
+    @property
+    def stage(self) -> str:
+        """The stage of the sweep."""
+        ...
+
+    @property
+    def code(self) -> str:
+        """The service's error code, or our own."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """The service's own words."""
+        ...
+
+
+def hint_for(problem: Cause) -> str | None:
     """Return what to do about a problem, or None where nothing general can be said."""
     if problem.code in _DENIED:
         return _denied(problem)
@@ -69,7 +98,7 @@ def hint_for_code(code: str, message: str = "") -> str | None:
     return _SET_CLOCK if _SKEWED in message else _BY_CODE.get(code)
 
 
-def _denied(problem: Problem) -> str:
+def _denied(problem: Cause) -> str:
     words = problem.message.lower()
     if any(policy in words for policy in _OF_THE_ORGANIZATION):
         return (
@@ -96,7 +125,7 @@ def _denied(problem: Problem) -> str:
     return f"the role there needs {needed}"
 
 
-def _exclude(problem: Problem) -> str:
+def _exclude(problem: Cause) -> str:
     if problem.region:
         return f"--exclude-region {problem.region}"
     return f"--exclude-account {problem.account}"
