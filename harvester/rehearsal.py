@@ -6,14 +6,24 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
 from harvester.errors import SettingsError, StartError
 from harvester.rehearsal_options import KNOBS, Knob
 from harvester.settings import parse_duration
-from harvester.simulator import Behaviour, Faults, Organization, OrganizationSpec, Simulator
+from harvester.simulator import (
+    EVERYWHERE,
+    Behaviour,
+    Dark,
+    DarkKind,
+    Faults,
+    Organization,
+    OrganizationSpec,
+    Place,
+    Simulator,
+)
 from harvester.text import printable
 
 _LAST_PORT = 65535
@@ -28,11 +38,12 @@ def simulate_command(
     seconds = _seconds(lasting)
     try:
         organization = Organization.generate(OrganizationSpec(**parts["spec"]))
+        behaviour = Behaviour(**parts["behaviour"])
     except ValueError as error:
         raise SettingsError(f"harvester simulate: {printable(str(error))}") from error
     simulator = Simulator(
         organization,
-        behaviour=Behaviour(**parts["behaviour"]),
+        behaviour=behaviour,
         faults=Faults(**parts["faults"]),
         port=_port(port),
         keep_requests=False,
@@ -87,6 +98,10 @@ def _checked(knob: Knob, value: Any) -> Any:
         return tuple(value) if knob.part == "spec" else frozenset(value)
     if knob.kind == "places":
         return frozenset(_place(text) for text in value)
+    if knob.kind == "darks":
+        return tuple(_dark(knob, text) for text in value)
+    if knob.kind == "offsets":
+        return dict(_offset(knob, text) for text in value)
     if knob.kind in ("text", "flag"):
         return value
     return _number(knob, value)
@@ -119,9 +134,29 @@ def _seconds(text: str | None) -> float | None:
         raise SettingsError(f"--for: {error}") from error
 
 
-def _place(text: str) -> str | tuple[str, str]:
+def _place(text: str) -> Place:
     account, slash, region = text.partition("/")
     return (account, region) if slash else account
+
+
+def _dark(knob: Knob, text: str) -> Dark:
+    kind, _, where = text.partition("=")
+    service, _, place = where.rpartition(":")
+    if not place:
+        raise SettingsError(f"{knob.flag}: {printable(text, 80)!r} is not KIND=[SERVICE:]PLACE")
+    try:
+        return Dark(cast("DarkKind", kind), _place(place), service or "imagebuilder")
+    except ValueError as error:
+        raise SettingsError(f"{knob.flag}: {printable(str(error))}") from error
+
+
+def _offset(knob: Knob, text: str) -> tuple[Place, int]:
+    place, _, number = text.rpartition("=")
+    try:
+        return _place(place or EVERYWHERE), int(number)
+    except ValueError as error:
+        shown = printable(text, 80)
+        raise SettingsError(f"{knob.flag}: {shown!r} is not [PLACE=]N, N a whole number") from error
 
 
 def _rates(pairs: Sequence[str]) -> dict[str, float]:

@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 import click
 
-Kind = Literal["count", "seconds", "share", "number", "text", "texts", "places", "flag"]
+Kind = Literal[
+    "count", "seconds", "share", "number", "text", "texts", "places", "flag", "darks", "offsets"
+]
+_REPEATED = ("texts", "places", "darks", "offsets")
 _METAVARS = {
     "count": "N",
     "seconds": "SECONDS",
@@ -17,6 +20,8 @@ _METAVARS = {
     "text": "TEXT",
     "texts": "NAME",
     "places": "PLACE",
+    "darks": "KIND=[SERVICE:]PLACE",
+    "offsets": "[PLACE=]N",
 }
 
 
@@ -63,8 +68,21 @@ KNOBS = (
         "flag",
         "Full last pages lead to an empty one.",
     ),
+    Knob(
+        "--last-token",
+        "behaviour",
+        "last_token",
+        "text",
+        "The nextToken of a last page: absent, empty or null. Default: absent.",
+    ),
     Knob("--rate", "behaviour", "rate", "number", "Calls a second for each account and region."),
-    Knob("--burst", "behaviour", "burst", "count", "Calls at once, with --rate. Default: 10."),
+    Knob(
+        "--burst",
+        "behaviour",
+        "burst",
+        "count",
+        "Calls at once, with --rate: 1 or more. Default: 10.",
+    ),
     Knob("--throttle-code", "behaviour", "throttle_code", "text", "What --rate refuses with."),
     Knob("--throttle-status", "behaviour", "throttle_status", "count", "Its HTTP status."),
     Knob("--latency", "behaviour", "latency", "seconds", "The wait before each answer."),
@@ -125,6 +143,37 @@ KNOBS = (
     Knob(
         "--dead-region", "faults", "dead_regions", "texts", "Connections close without an answer."
     ),
+    Knob(
+        "--dark",
+        "faults",
+        "dark",
+        "darks",
+        "Every call about this place fails: KIND is error (500), hang, close, throttle or slow; "
+        "SERVICE is imagebuilder (the default), sts, ec2, organizations or *. "
+        "Examples: hang=eu-west-1, slow=sts:111122223333.",
+    ),
+    Knob(
+        "--dark-seconds",
+        "faults",
+        "dark_seconds",
+        "seconds",
+        "How long an answer takes where --dark is slow. Default: 30.",
+    ),
+    Knob(
+        "--odd-first-answer",
+        "faults",
+        "odd_first_answers",
+        "places",
+        "The first call for findings there is refused with InvalidRequestException.",
+    ),
+    Knob(
+        "--count-offset",
+        "faults",
+        "count_offsets",
+        "offsets",
+        "The counts there differ from the lists by N: 3, eu-west-1=-2.",
+    ),
+    Knob("--count-lag", "faults", "count_lag", "count", "The newest N findings are not counted."),
     Knob("--cycle", "faults", "cycling_targets", "places", "Tokens go A, B, A, B there."),
     Knob("--endless", "faults", "endless_targets", "places", "Empty pages for ever there."),
     Knob("--garbage", "faults", "garbage_targets", "places", "HTML instead of findings there."),
@@ -147,7 +196,7 @@ def with_knobs(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar=_METAVARS.get(knob.kind),
             is_flag=flag,
             default=None,
-            multiple=knob.kind in ("texts", "places"),
+            multiple=knob.kind in _REPEATED,
             help=knob.help,
         )(command)
     return command

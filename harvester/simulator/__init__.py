@@ -11,8 +11,9 @@ service, and fails on demand:
 Any AWS client that honours AWS_ENDPOINT_URL may then talk to it.
 """
 
-from harvester.simulator.behaviour import Behaviour, Identity, Place, Rate
+from harvester.simulator.behaviour import Behaviour, Identity, LastToken, Place, Rate
 from harvester.simulator.blueprint import OrganizationSpec
+from harvester.simulator.darkness import EVERYWHERE, Dark, DarkKind
 from harvester.simulator.faults import Faults
 from harvester.simulator.generator import make_findings
 from harvester.simulator.ledger import RequestRecord
@@ -21,12 +22,16 @@ from harvester.simulator.server import Simulator
 from harvester.simulator.target import Finding, Image, Pipeline, Target
 
 __all__ = [
+    "EVERYWHERE",
     "Account",
     "Behaviour",
+    "Dark",
+    "DarkKind",
     "Faults",
     "Finding",
     "Identity",
     "Image",
+    "LastToken",
     "Organization",
     "OrganizationSpec",
     "Pipeline",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 #: What a setting applies to: an account id, a region name, or one account in one region.
 Place = str | tuple[str, str]
+
+#: How the last page of a chain says that it is the last: its `nextToken` is absent, "" or null.
+LastToken = Literal["absent", "empty", "null"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,18 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A token bucket: `rate` calls a second, and `burst` calls at once."""
+    """A token bucket: `rate` calls a second, and `burst` calls at once.
+
+    A rate may be below 1; a burst is 1 or more.
+    """
 
     rate: float
     burst: int
+
+    def __post_init__(self) -> None:
+        """Refuse a bucket that never grants a call; raises ValueError."""
+        if self.burst < 1:
+            raise ValueError(f"a burst must be 1 or more, not {self.burst}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,7 @@ class Behaviour:
     page_limit: the largest `maxResults` that ListImageScanFindings grants; a larger one is refused.
     default_page: the page where none is asked for, never above `page_limit`.
     trailing_page: a full last page leads on to an empty one, instead of ending the chain.
+    last_token: the `nextToken` of a chain's last page, of findings, images, pipelines and accounts.
     rate, burst: the token bucket of each account and region, over all Image Builder calls; None is
         unthrottled. `rates` overrides it for an account, a region, or an (account, region).
     throttle_code, throttle_status: what the bucket refuses with.
@@ -63,6 +75,7 @@ class Behaviour:
     page_limit: int = 100
     default_page: int = 25
     trailing_page: bool = False
+    last_token: LastToken = "absent"  # noqa: S105  # not a password
     rate: float | None = None
     burst: int = 10
     rates: Mapping[Place, Rate | None] = field(default_factory=dict)
@@ -75,6 +88,19 @@ class Behaviour:
     external_id: str | None = None
     token_lifetime: float | None = None
     credentials_resolver: Callable[[str], Identity | None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that do not exist; raises ValueError."""
+        if self.last_token not in get_args(LastToken):
+            known = ", ".join(get_args(LastToken))
+            raise ValueError(f"unknown last token {self.last_token!r}; known: {known}")
+        if self.burst < 1:
+            raise ValueError(f"a burst must be 1 or more, not {self.burst}")
+
+    def ending(self, name: str) -> dict[str, str | None]:
+        """Return the members that end a chain whose token is called `name`."""
+        endings: dict[str, dict[str, str | None]] = {"empty": {name: ""}, "null": {name: None}}
+        return endings.get(self.last_token, {})
 
     def rate_of(self, account: str, region: str) -> Rate | None:
         """The bucket of an account and region; the narrowest override wins."""

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from harvester.simulator.errors import AwsError
-from harvester.simulator.vocabulary import OPT_IN_REGIONS, REGIONS
+from harvester.simulator.vocabulary import OPT_IN_REGIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class Ec2:
                 "because no identity-based policy allows the ec2:DescribeRegions action",
             )
         enabled = self._organization.enabled_regions(call.account)
-        known = sorted({*REGIONS.get(self._organization.partition, ()), *enabled})
+        known = sorted(self._organization.known_regions)
         asked = [value for key, value in call.parameters.items() if _REGION_NAME.fullmatch(key)]
         for name in asked:
             if name not in known:

@@ -6,14 +6,16 @@ when it is asked for again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from harvester.simulator.darkness import EVERYWHERE, Dark
 from harvester.simulator.errors import AwsError, front_door
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from harvester.simulator.behaviour import Place
@@ -80,7 +82,7 @@ class Faults:
     empty_page: no findings, and a new token that leads to where the chain stood.
     repeated_token: the right findings, but the `nextToken` that was sent in.
 
-    In what lasts, a place is an account id, a region, or an (account, region):
+    In what lasts, a place is an account id, a region, an (account, region), or "*", everywhere:
     denied_accounts: AssumeRole is denied. regions_denied_accounts: DescribeRegions is.
     organizations_denied: reading the organization is denied to everybody.
     denied_targets, policy_denied_targets, forbidden_targets: Image Builder denies every call, by a
@@ -93,6 +95,13 @@ class Faults:
     unending_targets: the body of findings never ends. repeating_targets: a page of findings begins
         with the last one of the page before.
     hung_operations: operations of any service that are never answered.
+    dark: places where every call to a service fails in the same way; see `Dark`.
+    dark_seconds: how long the answers of those that are slow take.
+    odd_first_answers: the first call for findings in each of these places, and only that one, is
+        refused with InvalidRequestException.
+    count_offsets: the number by which each count differs from its list, above or below; never
+        below 0. The narrowest place wins.
+    count_lag: how many of the newest findings of each target the counts do not know yet.
     clock_skew: how many seconds the service's clock is ahead.
     """
 
@@ -132,12 +141,17 @@ class Faults:
     unending_targets: frozenset[Place] = _NOWHERE
     repeating_targets: frozenset[Place] = _NOWHERE
     hung_operations: frozenset[str] = _NOWHERE
+    dark: tuple[Dark, ...] = ()
+    dark_seconds: float = 30.0
+    odd_first_answers: frozenset[Place] = _NOWHERE
+    count_offsets: Mapping[Place, int] = field(default_factory=dict)
+    count_lag: int = 0
     clock_skew: float = 0.0
 
     @classmethod
     def transient(cls) -> tuple[str, ...]:
         """The names of the faults that have a rate."""
-        names = [field.name for field in fields(cls)]
+        names = [one.name for one in fields(cls)]
         return tuple(names[: names.index("slow_seconds")])
 
     @classmethod
@@ -145,10 +159,19 @@ class Faults:
         """Every transient fault at the same rate; `others` are further fields."""
         return cls(**{**dict.fromkeys(cls.transient(), rate), **others})
 
+    def count_offset(self, account: str, region: str) -> int:
+        """Return by how much the counts of an account and region differ from its list."""
+        names = _names(account, region)
+        return next((self.count_offsets[one] for one in names if one in self.count_offsets), 0)
+
 
 def covers(places: AbstractSet[Place], account: str, region: str) -> bool:
     """Whether an account and region is among the places."""
-    return account in places or region in places or (account, region) in places
+    return any(one in places for one in _names(account, region))
+
+
+def _names(account: str, region: str) -> tuple[Place, ...]:
+    return ((account, region), account, region, EVERYWHERE)
 
 
 def draw(

@@ -74,8 +74,9 @@ class FindingOperations:
         rows = len(self._store.rows(query))
         beyond = position.offset + size
         trailing = self._behaviour.trailing_page and rows and beyond == rows
-        more = beyond < rows or trailing
-        return _page(call, findings, self._token(query, Position(beyond)) if more else None)
+        if beyond < rows or trailing:
+            return _page(call, findings, self._token(query, Position(beyond)))
+        return _page(call, findings, *self._behaviour.ending("nextToken").values())
 
     def _token(self, query: Query, position: Position) -> str:
         return self._tokens.seal(f"findings of {query}", position)
@@ -84,8 +85,10 @@ class FindingOperations:
         """Counts by severity: of the account, or of each value of a filter."""
         index = self._store.index(call.account, call.region)
         given = call.parameters.get("filter")
+        faults = self._faults()
+        offset = faults.count_offset(call.account, call.region)
         if given is None:
-            total = _severity_counts(index.severities())
+            total = _severity_counts(index.severities(lag=faults.count_lag), offset)
             return {
                 "requestId": call.request_id,
                 "aggregationType": "accountAggregation",
@@ -96,9 +99,9 @@ class FindingOperations:
         name, values = _filter(given, tuple(_AGGREGATIONS), _MOST_VALUES)
         member, label = _AGGREGATIONS[name]
         responses = [
-            {member: {label: value, "severityCounts": _severity_counts(counts)}}
+            {member: {label: value, "severityCounts": _severity_counts(counts, offset)}}
             for value in dict.fromkeys(values)
-            if (counts := index.severities(name, value))
+            if (counts := index.severities(name, value, lag=faults.count_lag))
         ]
         return {"requestId": call.request_id, "aggregationType": member, "responses": responses}
 
@@ -127,9 +130,9 @@ def open_token(tokens: PageTokens, query: str, parameters: dict[str, Any]) -> Po
         raise invalid_token() from None
 
 
-def _page(call: Call, findings: bytes, token: str | None) -> bytes:
-    """The body of an answer around findings that are encoded already."""
-    following = b"" if token is None else b',"nextToken":' + orjson.dumps(token)
+def _page(call: Call, findings: bytes, *token: str | None) -> bytes:
+    """The body of an answer around findings that are encoded already, with a token or without."""
+    following = b"".join(b',"nextToken":' + orjson.dumps(one) for one in token)
     head = b'{"requestId":' + orjson.dumps(call.request_id) + b',"findings":'
     return head + findings + following + b"}"
 
@@ -164,10 +167,13 @@ def _filter(given: Any, names: tuple[str, ...], most: int) -> tuple[str, list[st
     return str(given["name"]), values
 
 
-def _severity_counts(counts: Counter[str | None]) -> dict[str, int]:
-    return {
-        "all": counts.total(),
-        "critical": counts["CRITICAL"],
-        "high": counts["HIGH"],
-        "medium": counts["MEDIUM"],
-    }
+def _severity_counts(counts: Counter[str | None], offset: int) -> dict[str, int]:
+    """The counts, with `offset` more of them, or fewer; their sum stays within `all`."""
+    found = {name: counts[name.upper()] for name in ("medium", "high", "critical")}
+    found["medium"] += max(0, offset)
+    too_many = max(0, -offset)
+    for name, number in found.items():
+        taken = min(number, too_many)
+        found[name] -= taken
+        too_many -= taken
+    return {"all": max(0, counts.total() + offset), **dict(reversed(found.items()))}

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from harvester.simulator.calls import Call
-from harvester.simulator.errors import AwsError, front_door
+from harvester.simulator.darkness import account_concerned, find_dark
+from harvester.simulator.errors import AwsError, front_door, invalid_request
 from harvester.simulator.faults import Delivery, covers, draw, refusal
 from harvester.simulator.frontdoor import FrontDoor, guess_service
 from harvester.simulator.ledger import RequestRecord
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from harvester.simulator.behaviour import Behaviour, Identity, Place
+    from harvester.simulator.darkness import Dark
     from harvester.simulator.faults import Faults
     from harvester.simulator.keyring import Keyring
     from harvester.simulator.ledger import Ledger
+    from harvester.simulator.organization import Organization
     from harvester.simulator.services import Service
     from harvester.simulator.signatures import Received, Scope
 
@@ -41,10 +44,11 @@ _DELIVERIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, and how it is to be delivered."""
+    """An answer, and how it is to be delivered: after `delay` seconds, and the latency."""
 
     answer: Answer
     delivery: Delivery = Delivery.WHOLE
+    delay: float = 0.0
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class Gateway:
 
     def __init__(
         self,
+        organization: Organization,
         services: Mapping[str, Service],
         behaviour: Behaviour,
         faults: Faults,
@@ -77,6 +82,7 @@ class Gateway:
         monotonic: Callable[[], float],
     ) -> None:
         self.faults = faults
+        self._organization = organization
         self._services = services
         self._behaviour = behaviour
         self._ledger = ledger
@@ -85,6 +91,7 @@ class Gateway:
         self._door = FrontDoor(keyring, clock)
         self._throttle = Throttle(behaviour, monotonic)
         self._damaged = 0
+        self._answered_oddly: set[Place] = set()
 
     def reply(self, received: Received) -> Reply:
         """What to answer to a request; the request is noted in the ledger."""
@@ -101,7 +108,8 @@ class Gateway:
             try:
                 exchange.operation, exchange.parameters = service.protocol.read(received)
                 self._admit(received, exchange)
-                reply = self._strike(service, exchange)
+                reply = self._darken(exchange) or self._strike(service, exchange)
+                reply = replace(reply, delay=self._delay(exchange))
             except AwsError as error:
                 reply = Reply(service.protocol.error(error, exchange.request_id))
         self._note(exchange, reply)
@@ -114,9 +122,57 @@ class Gateway:
             raise front_door("unknown_key", name)
         skew = self.faults.clock_skew
         exchange.identity = self._door.admit(received, exchange.scope, name, clock_skew=skew)
+        if not self._reaches(exchange):
+            raise front_door("unknown_key", name)
+
+    def _reaches(self, exchange: _Exchange) -> bool:
+        """Whether the region exists and, for Image Builder, is enabled in the caller's account.
+
+        An unknown region has no address in the real AWS. Here all regions share one, so that its
+        answer is that of a region that is not enabled: no access key is known.
+        """
+        if exchange.service != "imagebuilder":
+            return exchange.region in self._organization.known_regions
+        account = exchange.identity.account if exchange.identity else ""
+        return exchange.region in self._organization.enabled_regions(account)
+
+    def _dark(self, exchange: _Exchange) -> Dark | None:
+        caller = exchange.identity.account if exchange.identity else ""
+        account = account_concerned(exchange.operation, exchange.parameters, caller)
+        return find_dark(self.faults.dark, exchange.service, account, exchange.region)
+
+    def _darken(self, exchange: _Exchange) -> Reply | None:
+        """The failure of a dark place, None where the call may go on."""
+        dark = self._dark(exchange)
+        if dark is None or dark.kind == "slow":
+            return None
+        exchange.fault = f"dark {dark.kind}"
+        if dark.kind == "error":
+            raise AwsError("ServiceException", 500, "Internal service error.")
+        if dark.kind == "throttle":
+            throttled = self._behaviour
+            raise AwsError(throttled.throttle_code, throttled.throttle_status, _THROTTLED)
+        if dark.kind == "hang":
+            return Reply(Answer(0, b"", code="Hung"), Delivery.HUNG)
+        return Reply(Answer(0, b"", code="Closed"), Delivery.CLOSED)
+
+    def _delay(self, exchange: _Exchange) -> float:
+        dark = self._dark(exchange)
+        slow = dark is not None and dark.kind == "slow"
+        return self.faults.dark_seconds if slow else 0.0
+
+    def _answer_oddly(self, exchange: _Exchange) -> None:
+        """Refuse the first call for findings in each of the places that answer oddly."""
+        if exchange.operation != "ListImageScanFindings":
+            return
+        for place in self.faults.odd_first_answers - self._answered_oddly:
+            if _covered({place}, exchange):
+                self._answered_oddly.add(place)
+                raise invalid_request("The request is not valid.")
 
     def _strike(self, service: Service, exchange: _Exchange) -> Reply:
         """Perform the operation, and let a fault strike it where one is drawn."""
+        self._answer_oddly(exchange)
         self._slow_down(exchange)
         exchange.fault = draw(
             self.faults,

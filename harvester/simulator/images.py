@@ -11,6 +11,7 @@ from harvester.simulator.tokens import Position
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from harvester.simulator.behaviour import Behaviour
     from harvester.simulator.calls import Call
     from harvester.simulator.store import Store
     from harvester.simulator.target import Image, Pipeline, Target
@@ -25,8 +26,9 @@ _OWNERS: Final = frozenset({"Self", "Shared", "Amazon", "ThirdParty", "AWSMarket
 class ImageOperations:
     """ListImagePipelines, ListImagePipelineImages, ListImages, ListImageBuildVersions, GetImage."""
 
-    def __init__(self, store: Store, tokens: PageTokens) -> None:
+    def __init__(self, store: Store, behaviour: Behaviour, tokens: PageTokens) -> None:
         self._store = store
+        self._behaviour = behaviour
         self._tokens = tokens
         self.operations = {
             "ListImagePipelines": self.list_pipelines,
@@ -95,8 +97,8 @@ class ImageOperations:
         start = open_token(self._tokens, query, call.parameters).offset
         page = {"requestId": call.request_id, name: rows[start : start + size]}
         if start + size < len(rows):
-            page["nextToken"] = self._tokens.seal(query, Position(start + size))
-        return page
+            return page | {"nextToken": self._tokens.seal(query, Position(start + size))}
+        return page | self._behaviour.ending("nextToken")
 
 
 def _filters(parameters: dict[str, Any], names: frozenset[str]) -> list[tuple[str, list[str]]]:

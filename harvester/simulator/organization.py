@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from harvester.simulator.target import Finding, Target
+from harvester.simulator.vocabulary import REGIONS
 
 if TYPE_CHECKING:
     from harvester.simulator.blueprint import OrganizationSpec
@@ -109,6 +110,13 @@ class Organization:
     def enabled_regions(self, account_id: str) -> tuple[str, ...]:
         """The regions that are enabled in an account."""
         return self.account_regions.get(account_id, self.regions)
+
+    @cached_property
+    def known_regions(self) -> frozenset[str]:
+        """All regions that exist: those of the partition, and any other that is enabled."""
+        enabled = (self.regions, *self.account_regions.values())
+        partition = REGIONS.get(self.partition, ())
+        return frozenset(partition).union(*enabled)
 
     def target(self, account_id: str, region: str) -> Target:
         """What an account holds in a region; a place never heard of holds nothing."""

@@ -10,6 +10,7 @@ from harvester.simulator.tokens import Position, TokenError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from harvester.simulator.behaviour import Behaviour
     from harvester.simulator.calls import Call
     from harvester.simulator.faults import Faults
     from harvester.simulator.organization import Account, Organization, Unit
@@ -26,9 +27,14 @@ class Organizations:
     """ListAccounts, ListRoots, ListAccountsForParent, …: for the management account to read."""
 
     def __init__(
-        self, organization: Organization, faults: Callable[[], Faults], tokens: PageTokens
+        self,
+        organization: Organization,
+        behaviour: Behaviour,
+        faults: Callable[[], Faults],
+        tokens: PageTokens,
     ) -> None:
         self._organization = organization
+        self._behaviour = behaviour
         self._faults = faults
         self._tokens = tokens
         self._arn = f"arn:{organization.partition}:organizations::{organization.management}"
@@ -118,8 +124,8 @@ class Organizations:
                 raise _invalid_input("You provided an invalid NextToken.") from None
         page: dict[str, Any] = {name: [render(row) for row in rows[start : start + size]]}
         if start + size < len(rows):
-            page["NextToken"] = self._tokens.seal(query, Position(start + size))
-        return page
+            return page | {"NextToken": self._tokens.seal(query, Position(start + size))}
+        return page | self._behaviour.ending("NextToken")
 
     def _account_arn(self, account_id: str) -> str:
         return f"{self._arn}:account/{self._organization.id}/{account_id}"

@@ -23,15 +23,17 @@ from harvester.simulator.ledger import Ledger
 from harvester.simulator.organization import Organization
 from harvester.simulator.services import build_services
 from harvester.simulator.signatures import Received
+from harvester.simulator.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
     from harvester.simulator.behaviour import Identity
     from harvester.simulator.ledger import RequestRecord
     from harvester.simulator.protocols import Answer
+    from harvester.simulator.target import Finding
 
 _DRIPS: Final = 8
 _FILLER: Final = b"and so on " * 100_000
@@ -73,15 +75,17 @@ class Simulator:
         self._rng = rng or random.Random(faults.seed)
         self._ledger = Ledger(keep=keep_requests)
         self._keyring = Keyring(self.organization, self.behaviour.credentials_resolver)
+        self._store = Store(self.organization, page_cache_bytes)
         services = build_services(
             self.organization,
+            self._store,
             self.behaviour,
             lambda: self.faults,
             keyring=self._keyring,
             clock=clock,
-            page_cache_bytes=page_cache_bytes,
         )
         self._gateway = Gateway(
+            self.organization,
             services,
             self.behaviour,
             faults,
@@ -94,6 +98,7 @@ class Simulator:
         self._clock = clock
         self._runner: web.ServerRunner | None = None
         self._connections: set[asyncio.Task[object]] = set()
+        self._closed_port: socket.socket | None = None
 
     @property
     def faults(self) -> Faults:
@@ -108,6 +113,26 @@ class Simulator:
     def url(self) -> str:
         """Where it listens; the port is known once the block is entered."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def refused_url(self) -> str:
+        """An address that refuses every connection; known once the block is entered.
+
+        The port is taken and nobody listens on it. Give it to the SDK as the endpoint of a service
+        (`AWS_ENDPOINT_URL_IMAGEBUILDER`).
+        """
+        if self._closed_port is None:
+            raise RuntimeError("the refusing port is open inside of the simulator's block only")
+        return f"http://{self.host}:{self._closed_port.getsockname()[1]}"
+
+    def add_findings(self, account: str, region: str, findings: Sequence[Finding]) -> None:
+        """Add findings behind those of a target, while the simulator runs.
+
+        Chains under way see them, as in the real service. `organization` is the one with them.
+        """
+        target = self.organization.target(account, region)
+        self.organization = self.organization.with_target(account, region, target.plus(findings))
+        self._store.exchange(self.organization)
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -153,6 +178,7 @@ class Simulator:
             await runner.cleanup()
             raise
         self.port = int(runner.addresses[0][1])
+        self._closed_port = _closed_port(self.host)
         self._keyring.user(self.organization.management)
         return self
 
@@ -166,6 +192,9 @@ class Simulator:
         runner, self._runner = self._runner, None
         if runner is None:
             return
+        if self._closed_port is not None:
+            self._closed_port.close()
+            self._closed_port = None
         with anyio.move_on_after(_CLEANUP_SECONDS, shield=True):
             await runner.cleanup()
             # The server cancels what is under way, but does not wait until it has ended.
@@ -182,7 +211,7 @@ class Simulator:
         reply = self._gateway.reply(Received(request.method, path, query, request.headers, body))
         if reply.delivery is Delivery.CLOSED:
             return _hang_up(request, reset=False)
-        delay = self.behaviour.latency + self.behaviour.jitter * random.random()
+        delay = reply.delay + self.behaviour.latency + self.behaviour.jitter * random.random()
         if delay > 0:
             await asyncio.sleep(delay)
         if reply.delivery is Delivery.RESET:
@@ -206,6 +235,13 @@ class Simulator:
         if reply.delivery is Delivery.UNENDING:
             return await _never_end(request, answer)
         return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
+
+
+def _closed_port(host: str) -> socket.socket:
+    """A port that is taken but not listened on, so that connections to it are refused."""
+    bound = socket.socket()
+    bound.bind((host, 0))
+    return bound
 
 
 def _hang_up(request: web.BaseRequest, *, reset: bool) -> web.Response:

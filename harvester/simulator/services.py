@@ -11,7 +11,6 @@ from harvester.simulator.findings import FindingOperations
 from harvester.simulator.images import ImageOperations
 from harvester.simulator.organizations import Organizations
 from harvester.simulator.protocols import Ec2Xml, QueryXml, RestJson, TargetJson
-from harvester.simulator.store import Store
 from harvester.simulator.sts import Sts
 from harvester.simulator.tokens import PageTokens
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from harvester.simulator.keyring import Keyring
     from harvester.simulator.organization import Organization
     from harvester.simulator.protocols import WireProtocol
+    from harvester.simulator.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +41,20 @@ class Service:
 
 def build_services(
     organization: Organization,
+    store: Store,
     behaviour: Behaviour,
     faults: Callable[[], Faults],
     *,
     keyring: Keyring,
     clock: Callable[[], float],
-    page_cache_bytes: int,
 ) -> dict[str, Service]:
     """Every service by its name in a signature; `faults` gives the faults of the moment."""
     # A key made from the organization keeps tokens good when a simulator is started anew.
     key = f"tokens of {organization.id}".encode()
     tokens = PageTokens(key, behaviour.token_lifetime, clock)
-    store = Store(organization, page_cache_bytes)
     findings = FindingOperations(store, behaviour, faults, tokens)
-    images = ImageOperations(store, tokens)
-    tree = Organizations(organization, faults, PageTokens(key, None, clock))
+    images = ImageOperations(store, behaviour, tokens)
+    tree = Organizations(organization, behaviour, faults, PageTokens(key, None, clock))
     sts = Sts(organization, behaviour, faults, keyring, clock)
     sts_xml = QueryXml("https://sts.amazonaws.com/doc/2011-06-15/")
     ec2_xml = Ec2Xml("http://ec2.amazonaws.com/doc/2016-11-15/")

@@ -49,11 +49,18 @@ class FindingIndex:
         """The numbers of the findings that have this value, in their order."""
         return self._rows.get((name, value), ())
 
-    def severities(self, name: str | None = None, value: str = "") -> Counter[str | None]:
-        """How many findings there are of each severity, of all or of those with a value."""
+    def severities(
+        self, name: str | None = None, value: str = "", *, lag: int = 0
+    ) -> Counter[str | None]:
+        """How many findings there are of each severity, of all or of those with a value.
+
+        The last `lag` findings of the target are not counted.
+        """
+        counted = max(0, len(self._severities) - lag)
         if name is None:
-            return Counter(self._severities)
-        return Counter(self._severities[number] for number in self.rows(name, value))
+            return Counter(self._severities[:counted])
+        rows = self.rows(name, value)
+        return Counter(self._severities[number] for number in rows if number < counted)
 
 
 class Store:
@@ -63,8 +70,20 @@ class Store:
         self._budget = page_cache_bytes
         self._pages: OrderedDict[tuple[Query, int, int], bytes] = OrderedDict()
         self._held = 0
-        self.target = lru_cache(_TARGETS)(organization.target)
+        self._organization = organization
+        self.target = lru_cache(_TARGETS)(self._target)
         self.index = lru_cache(_INDEXES)(self._index)
+
+    def exchange(self, organization: Organization) -> None:
+        """Serve another organization from now on: the same one with other findings."""
+        self._organization = organization
+        self.target.cache_clear()
+        self.index.cache_clear()
+        self._pages.clear()
+        self._held = 0
+
+    def _target(self, account: str, region: str) -> Target:
+        return self._organization.target(account, region)
 
     def _index(self, account: str, region: str) -> FindingIndex:
         return FindingIndex(self.target(account, region))

@@ -85,6 +85,14 @@ class Target:
         images = tuple(Image(arn, arn.split("/")[1], pipe) for arn, pipe in built_by.items())
         return cls(pipelines, images, list(findings))
 
+    def plus(self, findings: Sequence[Finding]) -> Target:
+        """The same with these findings last, and with the pipelines and images that they name."""
+        new = Target.of(findings)
+        pipelines = {one.arn: one for one in (*new.pipelines, *self.pipelines)}
+        images = {one.arn: one for one in (*new.images, *self.images)}
+        both = [*self.findings, *findings]
+        return Target(tuple(pipelines.values()), tuple(images.values()), both)
+
     def facets(self, index: int) -> Facets:
         """What finding number `index` can be filtered by."""
         # A generated finding knows its facets without being built.

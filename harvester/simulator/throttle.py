@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harvester.simulator.behaviour import Behaviour
+
+_ROUNDING: Final = 1e-6
 
 
 class Throttle:
@@ -26,6 +28,7 @@ class Throttle:
         now = self._monotonic()
         tokens, then = self._buckets.get((account, region), (float(rate.burst), now))
         tokens = min(float(rate.burst), tokens + (now - then) * rate.rate)
-        granted = tokens >= 1
-        self._buckets[account, region] = (tokens - 1 if granted else tokens, now)
+        # A bucket that refills for exactly the time of one token holds 0.9999999… of it.
+        granted = tokens > 1 - _ROUNDING
+        self._buckets[account, region] = (max(0.0, tokens - 1) if granted else tokens, now)
         return granted

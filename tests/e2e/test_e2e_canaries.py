@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from harvester.simulator import Behaviour, Faults, Identity, Organization, Simulator
+from harvester.simulator import Behaviour, Dark, Faults, Identity, Organization, Simulator
 from tests.e2e.support import EVERYTHING, Command, organization, until
 
 _ID = "AKIACANARY0000000002"
@@ -155,6 +155,19 @@ def _groups(one: Organization) -> Mapping[str, Mapping[str, Any]]:
             "unending_targets": frozenset({here[0]}),
             "repeating_targets": frozenset({here[1]}),
             "hung_operations": frozenset({"ListImageScanFindingAggregations"}),
+            "odd_first_answers": frozenset({"eu-west-1"}),
+        },
+        "dark": {
+            "dark": (
+                Dark("error", "eu-west-1"),
+                Dark("hang", accounts[0], "sts"),
+                Dark("slow", accounts[1], "ec2"),
+                Dark("close", accounts[2]),
+                Dark("throttle", accounts[3], "*"),
+            ),
+            "dark_seconds": 0.5,
+            "count_offsets": {accounts[4]: 3},
+            "count_lag": 1,
         },
         "organization": {"organizations_denied": True},
         "clock": {"clock_skew": 3600.0},
@@ -181,7 +194,7 @@ async def test_no_secret_is_told_through_any_fault(
     faults = Faults(**_GROUPS[group])
     async with caller.simulator(faults) as simulator:
         done = await command.sweep(
-            simulator, *_OPTIONS, "--log-format", style, "--deadline", "2s",
+            simulator, *_OPTIONS, "--log-format", style, "--deadline", "3s",
             env=caller.environment(command),
         )  # fmt: skip
         for name in Faults.transient():

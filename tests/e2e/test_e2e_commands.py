@@ -84,6 +84,46 @@ async def test_a_simulated_organization_can_be_swept_and_is_stopped_by_a_signal(
     assert ended.seconds < 3
 
 
+async def test_a_simulation_has_dark_places_odd_counts_and_last_tokens(command: Command) -> None:
+    options = (
+        *("--accounts", "2", "--findings", "60", "--seed", "4", "--empty-share", "0"),
+        *("--region", "eu-north-1", "--region", "eu-west-1", "--rate", "0.5", "--burst", "4"),
+        *("--dark", "throttle=eu-west-1", "--dark", "slow=sts:eu-north-1"),
+        *("--dark-seconds", "0.2", "--last-token", "empty", "--odd-first-answer", "*"),
+        *("--count-offset", "7", "--count-offset", "eu-west-1=-2", "--count-lag", "1"),
+    )
+    async with command.start(None, "simulate", *options) as process:
+        assert process.stdout is not None
+        lines = [await process.stdout.readline() for _ in range(7)]
+        words = [shlex.split(line) for line in b"".join(lines).decode().splitlines()]
+        env = dict(word[1].split("=", 1) for word in words)
+        limited = ("--region", "eu-west-1", "--deadline", "2s", "--summary", "summary.json")
+        throttled = await command(None, "sweep", *limited, env=env)
+        stop(process, signal.SIGTERM)
+    assert throttled.code == 3
+    assert throttled.summary["throttled"] >= 1
+    assert throttled.summary["findings"] == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--dark", "hang", "'hang' is not KIND=[SERVICE:]PLACE"),
+        ("--dark", "dim=eu-west-1", "unknown kind 'dim'; known: error, hang"),
+        ("--dark", "hang=s3:eu-west-1", "unknown service 's3'; known: imagebuilder"),
+        ("--count-offset", "eu-west-1=some", "'eu-west-1=some' is not [PLACE=]N"),
+        ("--last-token", "none", "unknown last token 'none'; known: absent, empty, null"),
+        ("--burst", "0", "a burst must be 1 or more, not 0"),
+    ],
+)
+async def test_a_simulation_refuses_options_without_a_meaning(
+    command: Command, option: str, value: str, said: str
+) -> None:
+    done = await command(None, "simulate", option, value)
+    assert done.code == 2
+    assert said in done.err
+
+
 async def test_a_simulation_can_be_for_a_time(command: Command) -> None:
     done = await command(None, "simulate", "--accounts", "1", "--findings", "1", "--for", "1s")
     assert done.code == 0

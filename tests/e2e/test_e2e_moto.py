@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3
@@ -163,6 +163,7 @@ async def test_all_regions_are_those_that_moto_calls_enabled(command: Command, m
     rows = client.describe_regions()["Regions"]
     client.close()
     enabled = {row["RegionName"] for row in rows if row["OptInStatus"] != "not-opted-in"}
+    one = replace(one, regions=tuple(sorted(enabled)))
     assert enabled < {row["RegionName"] for row in rows}
     left_out = sorted(enabled - {*_REGIONS})[6:]
     excluded = [option for name in left_out for option in ("--exclude-region", name)]
