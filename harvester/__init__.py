@@ -14,12 +14,14 @@ from harvester._version import __version__
 if TYPE_CHECKING:
     from harvester.errors import (
         HarvesterError,
+        IncompleteError,
         OutputBusyError,
         OutputClosedError,
         OutputError,
         ServiceError,
         SettingsError,
         StartError,
+        UsageError,
     )
     from harvester.paginator import FindingsPaginator
     from harvester.run import Sweep, open_sweep, run_sweep
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FindingsPaginator",
     "HarvesterError",
+    "IncompleteError",
     "OutputBusyError",
     "OutputClosedError",
     "OutputError",
@@ -38,6 +41,7 @@ __all__ = [
     "StartError",
     "Summary",
     "Sweep",
+    "UsageError",
     "__version__",
     "load_settings",
     "open_sweep",
@@ -49,12 +53,14 @@ __all__ = [
 _ROOMS = {
     "errors": (
         "HarvesterError",
+        "IncompleteError",
         "OutputBusyError",
         "OutputClosedError",
         "OutputError",
         "ServiceError",
         "SettingsError",
         "StartError",
+        "UsageError",
     ),
     "paginator": ("FindingsPaginator",),
     "run": ("Sweep", "open_sweep", "run_sweep"),

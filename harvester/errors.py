@@ -3,6 +3,8 @@
 HarvesterError
 ├── SettingsError            an option or key is wrong; nothing was started       (exit code 2)
 ├── StartError               the sweep could not begin                            (exit code 4)
+├── IncompleteError          a summary whose sweep is not complete                (exit code 3)
+├── UsageError               the library was used in a way that cannot work
 ├── OutputError              the output cannot be written                         (exit code 5)
 │   ├── OutputBusyError      another run holds it                                 (exit code 5)
 │   └── OutputClosedError    the reader of stdout went away                       (exit code 141)
@@ -19,6 +21,8 @@ HarvesterError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from harvester.text import redact
 
@@ -54,6 +58,24 @@ class StartError(HarvesterError):
     """The sweep could not begin: no credentials, or the organization cannot be read."""
 
     exit_code = 4
+
+
+class UsageError(HarvesterError, RuntimeError):
+    """The library was used in a way that cannot work; the text says what to do instead."""
+
+
+class IncompleteError(HarvesterError):
+    """Raised by `Summary.raise_for_problems` where a sweep is not complete.
+
+    Attributes:
+        summary: the summary (`harvester.Summary`), whose problems name each target.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, summary: Any) -> None:
+        super().__init__(message)
+        self.summary = summary
 
 
 class OutputError(HarvesterError):

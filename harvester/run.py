@@ -20,7 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from harvester._version import __version__
 from harvester.aws.bodies import decode_line
 from harvester.clock import Clock
-from harvester.errors import HarvesterError
+from harvester.errors import HarvesterError, UsageError
 from harvester.eventlog import EventLog
 from harvester.events import Events, Listener, SweepFinished, SweepStarted
 from harvester.memory import Memory
@@ -221,15 +221,27 @@ class Sweep:
         self._pages: MemoryObjectReceiveStream[list[Finding]] | None = None
         self._failure: HarvesterError | None = None
         self._group: TaskGroup | None = None
+        self._entered = False
         self._page: deque[Finding] = deque()
 
     @property
     def summary(self) -> Summary:
-        """The summary as it stands; final once the iteration ended or the block was left."""
+        """The summary as it stands; final once the iteration ended or the block was left.
+
+        Its status is `running` until then.
+        """
         return self._run.summary()
 
     async def __aenter__(self) -> Self:
-        """Begin to sweep."""
+        """Begin to sweep.
+
+        Raises:
+            UsageError: the sweep was entered before, or another library than asyncio runs.
+        """
+        _need_asyncio()
+        if self._entered:
+            raise UsageError("this sweep was used before: make another one with open_sweep")
+        self._entered = True
         # A page ready beside the one being consumed; more would only be memory.
         self._sink.pages, self._pages = anyio.create_memory_object_stream[list[Finding]](1)
         self._group = await anyio.create_task_group().__aenter__()
@@ -256,7 +268,12 @@ class Sweep:
         return None
 
     def __aiter__(self) -> AsyncIterator[Finding]:
-        """Iterate over the findings, each a dict as a line of output would hold it."""
+        """Iterate over the findings, each a dict as a line of output would hold it.
+
+        Raises:
+            UsageError: outside of the `async with` block.
+        """
+        self._must_be_open()
         return self
 
     async def __anext__(self) -> Finding:
@@ -264,7 +281,9 @@ class Sweep:
 
         Raises:
             StartError, SettingsError: the sweep could not begin.
+            UsageError: outside of the `async with` block.
         """
+        self._must_be_open()
         while not self._page:
             try:
                 page = await self._pages.receive() if self._pages else None
@@ -277,6 +296,16 @@ class Sweep:
                 raise StopAsyncIteration
             self._page.extend(page)  # several tasks may iterate: another one may have filled it
         return self._page.popleft()
+
+    def _must_be_open(self) -> None:
+        if self._group is not None:
+            return
+        if self._entered:
+            raise UsageError("this sweep is over: make another one with open_sweep")
+        raise UsageError(
+            "a sweep has to be entered first: "
+            "async with harvester.open_sweep(settings) as sweep: async for finding in sweep: …"
+        )
 
     async def _perform(self, pages: MemoryObjectSendStream[list[Finding]]) -> None:
         with pages:
@@ -291,6 +320,17 @@ class _IteratorSink(StreamSink):
 
     async def send(self, lines: list[bytes]) -> None:
         await self.pages.send(list(map(decode_line, lines)))
+
+
+def _need_asyncio() -> None:
+    """Raise UsageError where no event loop of asyncio runs."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "harvester needs a running asyncio event loop (aiobotocore supports no other): "
+            "asyncio.run(main()), or anyio.run(main, backend='asyncio')"
+        ) from None
 
 
 def open_sweep(settings: Settings, *, on_event: Listener | None = None) -> Sweep:
@@ -316,6 +356,7 @@ def open_sweep(settings: Settings, *, on_event: Listener | None = None) -> Sweep
     Raises:
         SettingsError: the settings contradict each other or hold wrong values.
         StartError: from the iteration, where the sweep could not begin.
+        UsageError: from the iteration, outside of the `async with` block; a sweep is used once.
     """
     return Sweep(settings, on_event=on_event)
 
@@ -331,5 +372,7 @@ async def run_sweep(
         SettingsError: the settings contradict each other or hold wrong values.
         StartError: the sweep could not begin.
         OutputError: the output or the summary cannot be written, or is in use.
+        UsageError: no event loop of asyncio runs.
     """
+    _need_asyncio()
     return await Run(settings, fresh=fresh, on_event=on_event).perform()

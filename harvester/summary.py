@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from harvester._version import __version__
-from harvester.errors import HarvesterError, OutputError, ServiceError
+from harvester.errors import HarvesterError, IncompleteError, OutputError, ServiceError
 from harvester.hints import hint_for, hint_for_code
 from harvester.model import Outcome
 from harvester.output.workspace import (
@@ -159,6 +159,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def as_json(self) -> bytes:
         """Return the summary as JSON, indented, ending in a newline."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def raise_for_problems(self) -> None:
+        """Raise IncompleteError unless every target was read to its end.
+
+        The text counts the problems and shows the first; the error's `summary` has them all.
+        """
+        if self.status == "complete":
+            return
+        first = self.problems[0] if self.problems else None
+        reason = f": {first.where or 'the sweep'}: {first.code}: {first.message}" if first else ""
+        more = f" (and {len(self.problems) - 1:,} more)" if len(self.problems) > 1 else ""
+        raise IncompleteError(f"the sweep is {self.status}{reason}{more}", self)
 
     def __str__(self) -> str:
         """Return the summary in a sentence."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import random
 from collections import Counter
@@ -19,8 +20,9 @@ import anyio.lowlevel
 import pytest
 
 import harvester
+from harvester import events
 from harvester.settings import LimitSettings
-from harvester.simulator import Organization, OrganizationSpec, Simulator
+from harvester.simulator import Faults, Organization, OrganizationSpec, Simulator
 
 ORGANIZATION = Organization.generate(
     OrganizationSpec(accounts=3, regions=("us-east-1", "eu-west-1"), findings=1500, seed=5)
@@ -109,7 +111,8 @@ async def test_leaving_the_loop_early(taken: int, pause: float) -> None:
     assert summary.status == "interrupted"
     assert {problem.code for problem in summary.problems} == {"Interrupted"}
     assert summary.targets.total == summary.targets.complete + len(summary.problems)
-    assert [finding async for finding in sweep if finding in findings] == []
+    with pytest.raises(harvester.UsageError, match="this sweep is over: make another one"):
+        await anext(sweep)
 
 
 @pytest.mark.usefixtures("caller")
@@ -229,6 +232,128 @@ async def test_reading_goes_on_only_as_fast_as_findings_are_taken() -> None:
             await anyio.lowlevel.checkpoint()
 
         assert sweep.summary.pages <= 5
+
+
+@pytest.mark.usefixtures("caller")
+async def test_iterating_without_entering_the_block_says_to_enter_it() -> None:
+    async with nothing_left_behind():
+        with pytest.raises(harvester.UsageError, match=r"async with harvester\.open_sweep"):
+            async for _ in harvester.open_sweep(EVERYWHERE):
+                pass
+        with pytest.raises(RuntimeError, match="has to be entered first"):
+            await anext(harvester.open_sweep(EVERYWHERE))
+
+
+@pytest.mark.usefixtures("caller")
+async def test_entering_a_sweep_twice_says_to_make_another() -> None:
+    async with nothing_left_behind():
+        async with harvester.open_sweep(EVERYWHERE) as sweep:
+            with pytest.raises(harvester.UsageError, match="make another one"):
+                await sweep.__aenter__()
+            assert len([finding async for finding in sweep]) == 1500
+        with pytest.raises(harvester.UsageError, match="make another one"):
+            await sweep.__aenter__()
+    assert sweep.summary.status == "complete"
+
+
+def test_another_event_loop_than_asyncio_is_refused() -> None:
+    async def enter() -> None:
+        async with harvester.open_sweep(EVERYWHERE):
+            raise AssertionError
+
+    async def run() -> None:
+        await harvester.run_sweep(EVERYWHERE)
+
+    for use in (enter, run):
+        with pytest.raises(harvester.UsageError, match="asyncio"):
+            anyio.run(use, backend="trio")
+
+
+@pytest.mark.usefixtures("caller")
+async def test_the_summary_is_running_until_the_sweep_ends() -> None:
+    async with nothing_left_behind(), harvester.open_sweep(EVERYWHERE) as sweep:
+        await anext(sweep)
+        summary = sweep.summary
+        assert (summary.status, summary.finished_at, summary.problems) == ("running", None, ())
+        async for _ in sweep:
+            assert sweep.summary.status in ("running", "complete")
+    assert sweep.summary.status == "complete"
+    assert sweep.summary.finished_at
+
+
+@pytest.mark.usefixtures("caller")
+async def test_events_are_told_in_order_and_agree_with_the_summary() -> None:
+    told: list[events.Event] = []
+    async with nothing_left_behind(), harvester.open_sweep(EVERYWHERE, on_event=told.append) as one:
+        findings = [finding async for finding in one]
+
+    assert [told[0].name, told[-1].name] == ["sweep_started", "sweep_finished"]
+    pages = [event for event in told if isinstance(event, events.PageRead)]
+    requests = [event for event in told if isinstance(event, events.RequestSent)]
+    ended = [event for event in told if isinstance(event, events.TargetFinished)]
+    summary = one.summary
+    assert sum(sum(page.severities.values()) for page in pages) == len(findings)
+    assert (len(pages), len(requests)) == (summary.pages, summary.requests)
+    assert Counter(event.outcome.status for event in ended) == {"complete": 6}
+    for event in ended:
+        target = f"{event.outcome.account}/{event.outcome.region}"
+        about = [one.name for one in told if _target_of(one) == target]
+        assert about[:2] == ["target_found", "target_started"]
+        assert about[-1] == "target_finished"
+    with pytest.raises(AttributeError):
+        pages[0].pages = 7  # type: ignore[misc]  # events are frozen
+
+
+def _target_of(event: events.Event) -> str:
+    if isinstance(event, events.TargetFinished):
+        return f"{event.outcome.account}/{event.outcome.region}"
+    return str(getattr(event, "target", ""))
+
+
+@pytest.mark.usefixtures("caller")
+async def test_an_on_event_that_raises_is_dropped_with_a_log_record(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[str] = []
+
+    def fail(event: events.Event) -> None:
+        calls.append(event.name)
+        raise ValueError("a display that broke")
+
+    async with nothing_left_behind(), harvester.open_sweep(EVERYWHERE, on_event=fail) as sweep:
+        assert len([finding async for finding in sweep]) == 1500
+    assert calls == ["sweep_started"]
+    assert sweep.summary.status == "complete"
+    (record,) = [one for one in caplog.records if "on_event" in one.getMessage()]
+    assert record.levelname == "ERROR"
+
+
+async def test_each_failed_target_is_logged_at_warning_and_raised_on_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = (logging.root.handlers[:], logging.root.level, logging.getLogger("harvester").level)
+    denied = ORGANIZATION.accounts[1].id
+    faults = Faults(denied_accounts=frozenset({denied}))
+    async with Simulator(ORGANIZATION, faults=faults) as simulator:
+        for name, value in simulator.environment().items():
+            monkeypatch.setenv(name, value)
+        async with harvester.open_sweep(EVERYWHERE) as sweep:
+            async for _ in sweep:
+                pass
+    summary = sweep.summary
+    warned = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert [(one.name, vars(one)["account"], vars(one)["event"]) for one in warned] == [
+        ("harvester", denied, "target_finished")
+    ]
+    after = (logging.root.handlers[:], logging.root.level, logging.getLogger("harvester").level)
+    assert before == after
+    (problem,) = summary.problems
+    assert problem.hint
+    assert "--role-name" in problem.hint
+    with pytest.raises(harvester.IncompleteError, match="partial") as caught:
+        summary.raise_for_problems()
+    assert caught.value.summary is summary
+    assert denied in str(caught.value)
 
 
 async def test_without_credentials_the_iteration_says_so() -> None:
