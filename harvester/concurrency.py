@@ -37,17 +37,18 @@ async def each(items: Iterable[T], limit: int, do: Callable[[T], Awaitable[None]
             group.start_soon(worker)
 
 
-async def in_thread(do: Callable[[], None]) -> None:
-    """Await `do()` in a thread that does not outlive this call.
+async def in_thread(do: Callable[[], T]) -> T:
+    """Return `do()`, called in a thread that does not outlive this call.
 
     A task group waits for it: cancelled by asyncio's own means (its timeouts, say), a bare
     await would leave the thread to go on by itself.
     """
+    results: list[T] = []
     failures: list[Exception] = []
 
     async def run() -> None:
         try:
-            await anyio.to_thread.run_sync(do)
+            results.append(await anyio.to_thread.run_sync(do))
         except Exception as error:  # noqa: BLE001  # raised below, outside the group
             failures.append(error)
 
@@ -55,6 +56,7 @@ async def in_thread(do: Callable[[], None]) -> None:
         group.start_soon(run)
     if failures:
         raise failures[0]
+    return results[0]
 
 
 @asynccontextmanager

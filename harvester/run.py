@@ -45,6 +45,7 @@ GRACE_SECONDS = 3.0
 """How long a run that is to stop waits for calls under way. Five seconds are what a scheduler
 may be counted on to give, and the output has to be made durable in them as well."""
 
+_LINES_AT_ONCE = 500  # decoded in one turn of the event loop
 _log = logging.getLogger("harvester")
 
 
@@ -319,7 +320,8 @@ class _IteratorSink(StreamSink):
     pages: MemoryObjectSendStream[list[Finding]]
 
     async def send(self, lines: list[bytes]) -> None:
-        await self.pages.send(list(map(decode_line, lines)))
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            await self.pages.send(list(map(decode_line, lines[start : start + _LINES_AT_ONCE])))
 
 
 def _need_asyncio() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import anyio
 
 from harvester.clock import Clock
+from harvester.concurrency import in_thread
 from harvester.errors import (
     DamagedAnswerError,
     ExpiredCredentialsError,
@@ -21,6 +23,7 @@ from harvester.names import operation_name
 from harvester.paging.pacer import Pacer
 from harvester.paging.retry import RetryPolicy, call_patiently
 from harvester.paging.slots import FairSlots, Slot
+from harvester.turns import TurnBudget
 
 T = TypeVar("T")
 EventT = TypeVar("EventT", RequestSent, RequestThrottled, RequestRetried)
@@ -29,6 +32,7 @@ EventT = TypeVar("EventT", RequestSent, RequestThrottled, RequestRetried)
 _HURRIED = RetryPolicy(fault_attempts=3, fault_seconds=8.0, throttle_seconds=60.0, throttle_cap=0.0)
 _HURRIED_SECONDS = 5.0
 _ROOM = 128
+_LARGE_BYTES = 1 << 20  # of an answer that is read in a thread: some 400 findings
 
 
 class Keys(Protocol):
@@ -101,6 +105,7 @@ class Exchange:
     clock: Clock
     policy: RetryPolicy
     room: FairSlots = field(default_factory=lambda: FairSlots(_ROOM))
+    turns: TurnBudget = field(default_factory=TurnBudget)
 
     def channel(
         self,
@@ -184,11 +189,18 @@ class Channel:
                 answer = await self._send(operation, parameters, signer)
             finally:
                 slot.release()
-            return _read(read, answer, signer)
+            return await self._read(partial(_read, read, answer, signer), answer)
         except BaseException:
             if place is not None:
                 place.release()
             raise
+
+    async def _read(self, read: Callable[[], T], answer: Any) -> T:
+        """Return what `read` makes of an answer, without holding up the event loop."""
+        if isinstance(answer, bytes) and len(answer) > _LARGE_BYTES:
+            with anyio.CancelScope(shield=True):  # an answer that has arrived is to be used
+                return await in_thread(read)
+        return await self.exchange.turns.run(read)
 
     def _about(self, kind: type[EventT], operation: str, **more: str) -> EventT:
         """Return an event about a request of this channel."""
