@@ -7,6 +7,7 @@ no signature is checked. So a contestant can be faster than the simulator makes 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from types import TracebackType
 from typing import Final, Self
@@ -22,13 +23,16 @@ _BUFFER: Final = 1 << 20
 class Replay:
     """Answers as the server at a port of loopback did; listens for as long as its block lasts.
 
+    With `enlarge`, a page of findings holds each of them so many times.
+
     Attributes:
         answered: how many requests there were. passed_on: how many of them were new.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, enlarge: int = 1) -> None:
         self.answered = self.passed_on = 0
         self._port = port
+        self._enlarge = enlarge
         self._known: dict[bytes, bytes] = {}
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,9 +87,20 @@ class Replay:
             answer = head + await reader.readexactly(int(length[1]) if length else 0)
         finally:
             writer.close()
+        if self._enlarge > 1 and b"ListImageScanFindings " in request[: request.index(b"\r")]:
+            answer = _enlarged(answer, self._enlarge)
         if head.startswith(b"HTTP/1.1 200"):
             self._known[key] = answer
         transport.write(answer)
+
+
+def _enlarged(answer: bytes, times: int) -> bytes:
+    """Return an answer whose page holds each of its findings so many times."""
+    head, _, body = answer.partition(_END)
+    page = json.loads(body)
+    page["findings"] *= times
+    body = json.dumps(page, separators=(",", ":")).encode()
+    return _LENGTH.sub(b"\r\nContent-Length: %d" % len(body), head) + _END + body
 
 
 class _Connection(asyncio.Protocol):

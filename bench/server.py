@@ -1,6 +1,7 @@
 """The simulator as a process of its own, steered through its stdin; it ends with its parent.
 
-The one argument is JSON: `spec`, `behaviour`, `keep` and `replay`. The first line it prints is what a
+The one argument is JSON: `spec`, `behaviour`, `keep`, `replay` and
+`enlarge`. The first line it prints is what a
 contestant has to know. Each line that it reads is answered by the counts since the last one.
 """
 
@@ -40,7 +41,7 @@ async def _serve(plan: dict[str, Any]) -> None:
         keep_requests=plan.get("keep", False),
         page_cache_bytes=_CACHE_BYTES,
     )
-    async with simulator, Replay(simulator.port) as replay:
+    async with simulator, Replay(simulator.port, plan.get("enlarge", 1)) as replay:
         images = _images(organization) if plan.get("keep") else {}
         where = {"AWS_ENDPOINT_URL": replay.url} if plan.get("replay") else {}
         _say({"environment": simulator.environment() | where, "images": images})

@@ -43,7 +43,7 @@ class Plan:
 
     `keep` keeps all requests, so that the time from the first to the last is known, and counts
     the findings of each image of the first target. `replay` answers what was asked before from
-    memory: see `bench.replay`.
+    memory: see `bench.replay`; `enlarge` then gives each finding of a page so many times.
     """
 
     accounts: int
@@ -55,6 +55,7 @@ class Plan:
     behaviour: dict[str, Any] = field(default_factory=dict)
     keep: bool = False
     replay: bool = False
+    enlarge: int = 1
 
     @property
     def names(self) -> list[str]:
@@ -71,7 +72,12 @@ class Plan:
             "skew": self.skew,
             "seed": self.seed,
         }
-        more = {"behaviour": self.behaviour, "keep": self.keep, "replay": self.replay}
+        more = {
+            "behaviour": self.behaviour,
+            "keep": self.keep,
+            "replay": self.replay,
+            "enlarge": self.enlarge,
+        }
         return json.dumps({"spec": spec, **more})
 
 

@@ -55,5 +55,6 @@ def _script(module: str) -> Callable[[Job], list[str]]:
 HARVESTER: Final = Contestant("harvester", _harvester)
 FLOOR: Final = Contestant("floor", _script("floor"), writes=False)
 AIOBOTOCORE: Final = Contestant("aiobotocore", _script("tasks"))
+HEART: Final = Contestant("heartbeat", _script("heart"))
 BOTO3: Final = Contestant("boto3", _script("threads"))
 ALL: Final = (HARVESTER, FLOOR, AIOBOTOCORE, BOTO3)

@@ -8,6 +8,7 @@ from typing import Final
 from bench.figures import Result
 from bench.rig import Options
 from bench.scenarios.cpu import dense, help_text, wide
+from bench.scenarios.heartbeat import heartbeat
 from bench.scenarios.memory import memory_deep, memory_stdout, memory_wide
 from bench.scenarios.pace import one_large, processes, throttled
 
@@ -23,4 +24,5 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "throttled": throttled,
     "one-large": one_large,
     "processes": processes,
+    "heartbeat": heartbeat,
 }
