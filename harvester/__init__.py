@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harvester._version import __version__
 
 if TYPE_CHECKING:
+    from harvester import events
     from harvester.errors import (
         HarvesterError,
         IncompleteError,
@@ -43,6 +44,7 @@ __all__ = [
     "Sweep",
     "UsageError",
     "__version__",
+    "events",
     "load_settings",
     "open_sweep",
     "run_sweep",
@@ -71,10 +73,12 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _HOME and name != "events":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "events":
+        return import_module(f"{__name__}.events")
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value
