@@ -70,9 +70,9 @@ def _settings(output: str) -> Settings:
     summary = str(Path(output).with_name("summary.json"))
     return check_settings(
         Settings(
-            accounts={"organization": True, "role_name": _ROLE},  # type: ignore[arg-type]
-            regions={"include": ["all"]},  # type: ignore[arg-type]
-            output={"path": output, "summary": summary},  # type: ignore[arg-type]
+            accounts={"organization": True, "role_name": _ROLE},
+            regions={"include": ["all"]},
+            output={"path": output, "summary": summary},
         )
     )
 

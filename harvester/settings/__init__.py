@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harvester.errors import SettingsError
-from harvester.settings.checks import (
-    FILTER_KINDS,
-    Names,
-    check_section,
-    check_section_names,
-    refuse_secrets,
-)
+from harvester.settings.arn_scope import check_arn_scope
+from harvester.settings.checks import check_section, check_section_names, refuse_secrets
 from harvester.settings.conflicts import check_contradictions
+from harvester.settings.filters import FILTER_KINDS, KNOWN_SEVERITIES
+from harvester.settings.names import KeyPlaces, Names
+from harvester.settings.paths import expand_path
 from harvester.settings.sections import (
     AccountSettings,
     AwsSettings,
@@ -32,7 +29,8 @@ from harvester.settings.sections import (
     OutputSettings,
     RegionSettings,
 )
-from harvester.settings.types import parse_duration
+from harvester.settings.source import DEFAULT_FILE, MAX_FILE_BYTES, ConfigFile, read_config
+from harvester.settings.types import is_path, parse_duration
 from harvester.settings.values import escaped
 from harvester.text import Secret
 
@@ -40,7 +38,9 @@ if TYPE_CHECKING:
     import os
 
 __all__ = [
+    "DEFAULT_FILE",
     "FILTER_NAMES",
+    "MAX_FILE_BYTES",
     "SELECTION_KEYS",
     "AccountSettings",
     "AwsSettings",
@@ -57,17 +57,8 @@ __all__ = [
     "unusual_severities",
 ]
 
-DEFAULT_FILE = "harvester.toml"
-"""The config file that is read, where there is one, when none is named."""
-
-MAX_FILE_BYTES = 1024 * 1024
-"""A larger config file is refused: it is no config file."""
-
 FILTER_NAMES = tuple(FILTER_KINDS)
 """The API's filter names, case-sensitive."""
-
-KNOWN_SEVERITIES = ("UNTRIAGED", "INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
-"""The severities that the service documents; it may use others."""
 
 CHOOSING_KEYS = ("organization", "organizational_units", "include")
 """The keys of ``[accounts]`` that choose accounts: an option for one replaces all three."""
@@ -82,7 +73,7 @@ SELECTION_KEYS: Mapping[str, tuple[str, ...]] = {
 change while a sweep is unfinished."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """All that a sweep is told, one attribute for each section of the config file.
 
     A section given as a plain mapping is validated and becomes the section's own type;
@@ -97,6 +88,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log: LogSettings = LogSettings()
     aws: AwsSettings = AwsSettings()
 
+    if TYPE_CHECKING:
+        # Wider than the fields: a section is stored as its own type, whatever it was given as.
+        def __init__(
+            self,
+            *,
+            accounts: AccountSettings | Mapping[str, Any] = ...,
+            regions: RegionSettings | Mapping[str, Any] = ...,
+            findings: FindingSettings | Mapping[str, Any] = ...,
+            limits: LimitSettings | Mapping[str, Any] = ...,
+            output: OutputSettings | Mapping[str, Any] = ...,
+            log: LogSettings | Mapping[str, Any] = ...,
+            aws: AwsSettings | Mapping[str, Any] = ...,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         """Turn sections given as mappings into their own types."""
         for name, kind in _SECTIONS.items():
@@ -105,10 +110,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 refuse_secrets({name: content})
                 msgspec.structs.force_setattr(self, name, check_section(name, content, kind))
 
+    @property
+    def source(self) -> str | None:
+        """The config file that was read, as it was named; None without one.
 
+        Not a setting: it takes no part in comparisons, and ``msgspec.structs.replace`` drops it.
+        """
+        return _names_of(self).file
+
+    def name_of(self, key: str) -> str:
+        """Return what an error calls a dotted key: the option, or the key with FILE:LINE."""
+        return _names_of(self)(key)
+
+
+def _names_of(settings: Settings) -> Names:
+    names = settings.__dict__.get(_NAMES)
+    return names if isinstance(names, Names) else Names()
+
+
+_NAMES = "names"
 _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     field.name: field.type for field in msgspec.structs.fields(Settings)
 }
+_PATHS = [
+    (section, field.name)
+    for section, kind in _SECTIONS.items()
+    for field in msgspec.structs.fields(kind)
+    if is_path(field.type)
+]
 
 
 def load_settings(
@@ -121,26 +150,23 @@ def load_settings(
     Args:
         path: the file; None reads ``./harvester.toml`` where there is one.
         overrides: values by dotted key (``{"limits.max_rate": 3.0}``), each in place of the
-            file's. A choice of accounts here replaces the file's as a whole.
+            file's. A choice of accounts here replaces the file's as a whole, and a destination
+            here that has no use for the file's compression ignores it.
         origins: by dotted key, the option that an override came from (``--max-rate``);
             errors then name the option.
 
-    Raises SettingsError, with one line, for a file that cannot be read, an unknown key, and a
-    value that is not allowed or contradicts another.
+    ``~`` and environment variables in paths are expanded, in the file and in overrides.
+
+    Raises SettingsError, with one line, for a file that cannot be read or trusted, an unknown
+    key, and a value that is not allowed or contradicts another.
     """
-    tree = _veiled(_read(path))
-    refuse_secrets(tree)
-    check_section_names(tree, _SECTIONS)
+    file = read_config(path)
+    tree, places = ({}, None) if file is None else _parse(file)
     given = overrides or {}
-    if any(f"accounts.{key}" in given for key in CHOOSING_KEYS):
-        tree["accounts"] = _without(tree.get("accounts", {}), CHOOSING_KEYS)
-    for dotted, value in given.items():
-        section, _, key = dotted.partition(".")
-        content = tree.get(section, {})
-        # Where the file has no table, its error is more to the point than the override.
-        tree[section] = {**content, key: value} if isinstance(content, Mapping) else content
-    tree = _veiled(tree)
-    return _build(tree, Names(origins))
+    refuse_secrets(tree, Names(places=places))
+    check_section_names(tree, _SECTIONS, Names(places=places))
+    names = Names(origins, places, given)
+    return _build(_expanded(_overridden(tree, given), names), names, decided=given)
 
 
 def check_settings(settings: Settings, origins: Mapping[str, str] | None = None) -> Settings:
@@ -154,8 +180,7 @@ def check_settings(settings: Settings, origins: Mapping[str, str] | None = None)
     for name, kind in _SECTIONS.items():
         content = getattr(settings, name)
         tree[name] = msgspec.structs.asdict(content) if isinstance(content, kind) else content
-    tree = _veiled(tree)
-    return _build(tree, Names(origins))
+    return _build(tree, _names_of(settings) if origins is None else Names(origins))
 
 
 def selection(settings: Settings) -> dict[str, Any]:
@@ -174,18 +199,48 @@ def unusual_severities(settings: Settings) -> tuple[str, ...]:
     return tuple(severity for severity in wanted if severity not in KNOWN_SEVERITIES)
 
 
-def _build(tree: Mapping[str, Any], names: Names) -> Settings:
-    refuse_secrets(tree)
-    check_section_names(tree, _SECTIONS)
+def _build(tree: Mapping[str, Any], names: Names, *, decided: Collection[str] = ()) -> Settings:
+    """Return the settings from a tree of values; the `decided` keys beat the others."""
+    tree = _veiled(tree)
+    refuse_secrets(tree, names)
+    check_section_names(tree, _SECTIONS, names)
     sections: dict[str, Any] = {
         name: check_section(name, content, _SECTIONS[name], names) for name, content in tree.items()
     }
     settings = Settings(**sections)
+    if "output.path" in decided and "output.compression" not in decided:
+        output = settings.output.for_its_path()
+        settings = msgspec.structs.replace(settings, output=output)
     check_contradictions(settings, names)
+    check_arn_scope(settings, names)
+    settings.__dict__[_NAMES] = names
     return settings
 
 
-def _veiled(tree: dict[str, Any]) -> dict[str, Any]:
+def _overridden(tree: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the file's values with those that were given in their place."""
+    result = dict(tree)
+    if any(f"accounts.{key}" in given for key in CHOOSING_KEYS):
+        result["accounts"] = _without(result.get("accounts", {}), CHOOSING_KEYS)
+    for dotted, value in given.items():
+        section, _, key = dotted.partition(".")
+        content = result.get(section, {})
+        # Where the file has no table, its error is more to the point than the override.
+        result[section] = {**content, key: value} if isinstance(content, Mapping) else content
+    return result
+
+
+def _expanded(tree: dict[str, Any], names: Names) -> dict[str, Any]:
+    """Return the values with `~` and variables in paths expanded."""
+    result = dict(tree)
+    for section, key in _PATHS:
+        content = result.get(section)
+        if isinstance(content, Mapping) and isinstance(path := content.get(key), str):
+            result[section] = {**content, key: expand_path(names(f"{section}.{key}"), path)}
+    return result
+
+
+def _veiled(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     """The same table, where no repr of it shows the external id."""
     accounts = tree.get("accounts")
     if not isinstance(accounts, Mapping) or not isinstance(accounts.get("external_id"), str):
@@ -199,27 +254,12 @@ def _without(content: Any, keys: tuple[str, ...]) -> Any:
     return {key: value for key, value in content.items() if key not in keys}
 
 
-def _read(path: str | os.PathLike[str] | None) -> dict[str, Any]:
-    file = Path(DEFAULT_FILE if path is None else path)
-    name = escaped(str(file))
+def _parse(file: ConfigFile) -> tuple[dict[str, Any], KeyPlaces]:
+    """Return the content of a config file, and where its keys stand."""
+    name, data = file.name, file.data
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        if path is None:
-            return {}
-        raise SettingsError(f"{name}: there is no such file; a config file is TOML") from None
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SettingsError(f"{name}: cannot be read: {escaped(reason)}") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise SettingsError(f"{name}: larger than 1 MiB, which no config file is")
-    return _parse(data, name)
-
-
-def _parse(data: bytes, name: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
+        return tomllib.loads(text), KeyPlaces(name, text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SettingsError(f"{name}: not UTF-8 text (at line {line}); TOML must be") from None

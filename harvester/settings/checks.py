@@ -9,66 +9,48 @@ from typing import Any, TypeVar
 import msgspec
 
 from harvester.errors import SettingsError
-from harvester.settings.types import ImageArn, PipelineArn, Text
+from harvester.settings.filters import FILTER_KINDS
+from harvester.settings.names import Names, key_name
+from harvester.settings.suggestions import closest
+from harvester.settings.toml_lines import KeyPath
 from harvester.settings.values import check_list, check_value, escaped, shown
 
 SectionT = TypeVar("SectionT", bound=msgspec.Struct)
 
-FILTER_KINDS: Mapping[str, Any] = {
-    "imageBuildVersionArn": ImageArn,
-    "imagePipelineArn": PipelineArn,
-    "vulnerabilityId": Text,
-    "severity": Text,
-}
-"""The API's filter names, and what a value of each may be."""
-
 _NAME_CHARACTERS = 200
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _SECRET_KEY = re.compile("accesskey|secret|token|passw|passphrase|credential|privatekey|apikey")
 
 
-class Names:
-    """What an error calls a setting: the option as it was typed, else the dotted key."""
-
-    def __init__(self, origins: Mapping[str, str] | None = None) -> None:
-        self._origins = origins or {}
-
-    def __call__(self, key: str) -> str:
-        """The name of this dotted key."""
-        return self._origins.get(key, key)
-
-    def within(self, key: str, part: str) -> str:
-        """The name of a part of the value of this dotted key."""
-        option = self._origins.get(key)
-        return f"{key}.{part}" if option is None else f"{option} {part}"
-
-
-def refuse_secrets(tree: Mapping[Any, Any]) -> None:
+def refuse_secrets(tree: Mapping[Any, Any], names: Names | None = None) -> None:
     """Raise SettingsError where any key, however deep, looks made for a credential."""
-    waiting: list[tuple[str, object]] = [("", tree)]  # not recursive: files can nest deeply
+    names = names or Names()
+    waiting: list[tuple[str, KeyPath, object]] = [("", (), tree)]  # files can nest deeply
     while waiting:
-        path, value = waiting.pop()
+        name, path, value = waiting.pop()
         if isinstance(value, list | tuple):
-            waiting.extend((path, item) for item in value)
+            waiting.extend((name, path, item) for item in value)
         if not isinstance(value, Mapping):
             continue
         for key, inner in value.items():
-            name = f"{path}.{_key(key)}" if path else _key(key)
+            dotted, below = f"{name}.{key_name(key)}" if name else key_name(key), (*path, str(key))
             if _SECRET_KEY.search(re.sub(r"[^a-z]", "", str(key).lower())):
                 raise SettingsError(
-                    f"{_cut(name)}: credentials have no key here; they come from the SDK's own"
-                    " chain (environment, profile, role)"
+                    f"{names(_cut(dotted), below)}: credentials have no key here; they come from"
+                    " the SDK's own chain (environment, profile, role)"
                 )
-            waiting.append((_cut(name), inner))
+            waiting.append((_cut(dotted), below, inner))
 
 
-def check_section_names(tree: Mapping[Any, Any], sections: Mapping[str, type]) -> None:
+def check_section_names(
+    tree: Mapping[Any, Any], sections: Mapping[str, type], names: Names | None = None
+) -> None:
     """Raise SettingsError for a section that does not exist."""
+    names = names or Names()
     for name in tree:
         if name in sections:
             continue
         homes = [f"{section}.{name}" for section, kind in sections.items() if name in _keys(kind)]
-        raise _unknown(_key(name), "section", name, sections, homes)
+        raise _unknown(names(key_name(name), (str(name),)), "section", name, sections, homes)
 
 
 def check_section(
@@ -81,15 +63,15 @@ def check_section(
     names = names or Names()
     if not isinstance(content, Mapping):
         raise SettingsError(
-            f"{section}: {shown(content)} is not a table; allowed are its keys:"
+            f"{names(section)}: {shown(content)} is not a table; allowed are its keys:"
             f" {', '.join(sorted(_keys(kind)))}"
         )
     kinds = _keys(kind)
     clean: dict[str, Any] = {}
     for key, value in content.items():
-        dotted = f"{section}.{_key(key)}"
+        dotted = f"{section}.{key_name(key)}"
         if key not in kinds:
-            raise _unknown(names(dotted), "key", key, kinds)
+            raise _unknown(names(dotted, (section, str(key))), "key", key, kinds)
         if dotted == "findings.filters":
             clean[key] = _check_filters(value, dotted, names)
         else:
@@ -106,7 +88,7 @@ def _check_filters(value: object, dotted: str, names: Names) -> dict[str, tuple[
     filters: dict[str, tuple[str, ...]] = {}
     for name, values in value.items():
         if name not in FILTER_KINDS:
-            raise _unknown(names.within(dotted, _key(name)), "filter", name, FILTER_KINDS)
+            raise _unknown(names.within(dotted, name), "filter", name, FILTER_KINDS)
         checked = check_list(names.within(dotted, name), values, FILTER_KINDS[name])
         if checked:
             filters[name] = checked
@@ -116,10 +98,7 @@ def _check_filters(value: object, dotted: str, names: Names) -> dict[str, tuple[
 def _unknown(
     name: str, what: str, given: object, allowed: Mapping[str, Any], better: list[str] | None = None
 ) -> SettingsError:
-    # Imported here: only a mistake needs it.
-    from difflib import get_close_matches  # noqa: PLC0415
-
-    close = better or get_close_matches(str(given)[:80], allowed, n=1)
+    close = better or ([word] if (word := closest(str(given), list(allowed))) else [])
     guess = f"; did you mean {close[0]}?" if close else "."
     listed = ", ".join(sorted(allowed))
     return SettingsError(f"{name}: unknown {what}{guess} Allowed: {listed}")
@@ -127,10 +106,6 @@ def _unknown(
 
 def _keys(kind: type) -> dict[str, Any]:
     return {field.name: field.type for field in msgspec.structs.fields(kind)}
-
-
-def _key(key: object) -> str:
-    return key if isinstance(key, str) and _BARE_KEY.fullmatch(key) else shown(key)
 
 
 def _cut(name: str) -> str:

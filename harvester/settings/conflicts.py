@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from harvester.errors import SettingsError
@@ -13,7 +14,7 @@ from harvester.settings.values import shown
 
 if TYPE_CHECKING:
     from harvester.settings import Settings
-    from harvester.settings.checks import Names
+    from harvester.settings.names import Names
     from harvester.settings.sections import AccountSettings, OutputSettings, RegionSettings
 
 _SINGLE_FILE = re.compile(r".*[^/]\.ndjson(?:\.gz|\.zst)?", re.DOTALL)
@@ -40,14 +41,14 @@ def _check_accounts(accounts: AccountSettings, names: Names) -> None:
         for key in ("include", "organizational_units"):
             if getattr(accounts, key):
                 raise SettingsError(
-                    f"{names('accounts.organization')} and {names(f'accounts.{key}')}"
+                    f"{names('accounts.organization')} and {names.mention(f'accounts.{key}')}"
                     f" {shown(list(getattr(accounts, key)))} contradict each other: allowed are"
                     " the whole organization, or organizational units and account ids together"
                 )
     for key in ("organization", "organizational_units"):
         if getattr(accounts, key) and accounts.role_name is None:
             raise SettingsError(
-                f"accounts.role_name is needed with {names(f'accounts.{key}')}: the role to"
+                f"accounts.role_name is needed with {names.mention(f'accounts.{key}')}: the role to"
                 " assume in each account, such as 'Harvester' or 'security/Harvester'",
                 hint="set accounts.role_name, or give --role-name NAME",
             )
@@ -66,12 +67,12 @@ def _check_regions(regions: RegionSettings, names: Names) -> None:
 
 
 def _check_something_left(
-    section: str, include: tuple[str, ...], exclude: tuple[str, ...], names: Names
+    section: str, include: Collection[str], exclude: Collection[str], names: Names
 ) -> None:
     if include and set(include) <= set(exclude):
         raise SettingsError(
             f"{names(f'{section}.exclude')}: {shown(list(exclude))} leaves none of the {section} of"
-            f" {names(f'{section}.include')}; at least one of them must stay"
+            f" {names.mention(f'{section}.include')}; at least one of them must stay"
         )
 
 
@@ -85,7 +86,7 @@ def _check_output(output: OutputSettings, names: Names) -> None:
     if output.kind != "folder" and output.compression != "none":
         raise SettingsError(
             f"{names('output.compression')}: {shown(output.compression)} is for a folder, and"
-            f" {name} {shown(output.path)} is none; allowed here is 'none', since a single file's"
+            f" {names.mention('output.path')} {shown(output.path)} is none; allowed here is 'none', since a single file's"
             " name says it: NAME.ndjson.zst"
         )
     if output.summary is not None:
@@ -100,5 +101,5 @@ def _check_summary(summary: str, path: str, names: Names) -> None:
         )
     if os.path.realpath(summary) == os.path.realpath(path):
         raise SettingsError(
-            f"{name}: {shown(summary)} is also {names('output.path')}; allowed is any other file"
+            f"{name}: {shown(summary)} is also {names.mention('output.path')}; allowed is any other file"
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
+from harvester.settings.filters import PipelineGlob
 from harvester.settings.types import (
     AccountId,
     Concurrency,
@@ -28,11 +30,32 @@ from harvester.settings.types import (
 )
 from harvester.text import Secret
 
+if TYPE_CHECKING:
+    Texts: TypeAlias = tuple[str, ...] | list[str]
+    """Several values as they may be given. They are stored as a tuple, which is also the type
+    that they are read as: so type checkers see a constructor that is wider than the fields."""
+
+
+Split: TypeAlias = Literal["auto", "none", "severity", "pipeline", "image"]
+
 
 def is_folder(path: str) -> bool:
     """Whether the path names a folder: by its last character, or because one is there."""
     # pathlib would raise for a name that is too long or stands where we may not look.
     return path.endswith("/") or os.path.isdir(path)  # noqa: PTH112
+
+
+def _store_tuples(section: msgspec.Struct) -> None:
+    """Replace the lists among a section's values by tuples."""
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        if isinstance(value, list):
+            msgspec.structs.force_setattr(section, name, tuple(value))
+        elif isinstance(value, Mapping):
+            values: dict[Any, Any] = {
+                key: tuple(each) if isinstance(each, list) else each for key, each in value.items()
+            }
+            msgspec.structs.force_setattr(section, name, values)
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,8 +79,23 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     external_id: ExternalId | None = None
     session_name: SessionName = "harvester"
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            organization: bool = ...,
+            organizational_units: Texts = ...,
+            include: Texts = ...,
+            exclude: Texts = ...,
+            role_name: str | None = ...,
+            external_id: str | None = ...,
+            session_name: str = ...,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        """Hold plain text: encoders of settings know no other kind."""
+        """Hold tuples and plain text: encoders of settings know no other kind."""
+        _store_tuples(self)
         if isinstance(self.external_id, Secret):
             msgspec.structs.force_setattr(self, "external_id", str(self.external_id))
 
@@ -82,6 +120,14 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     include: tuple[RegionOrAll, ...] = ()
     exclude: tuple[RegionName, ...] = ()
 
+    if TYPE_CHECKING:
+
+        def __init__(self, *, include: Texts = ..., exclude: Texts = ...) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Hold tuples."""
+        _store_tuples(self)
+
 
 class FindingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which findings are read, and in what portions.
@@ -96,11 +142,27 @@ class FindingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             that costs a target of several pages one call at most.
     """
 
-    pipelines: tuple[Text, ...] = ()
+    pipelines: tuple[PipelineGlob, ...] = ()
     filters: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
-    split: Literal["auto", "none", "severity", "pipeline", "image"] = "auto"
+    split: Split = "auto"
     page_size: PageSize | None = None
     verify: Flag | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            pipelines: Texts = ...,
+            filters: Mapping[str, Texts] = ...,
+            split: Split = ...,
+            page_size: int | None = ...,
+            verify: bool | None = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Hold tuples."""
+        _store_tuples(self)
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,6 +208,10 @@ class OutputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.path == "-":
             return "stdout"
         return "folder" if is_folder(self.path) else "file"
+
+    def for_its_path(self) -> OutputSettings:
+        """The same output, without a compression that only a folder would have a use for."""
+        return self if self.kind == "folder" else msgspec.structs.replace(self, compression="none")
 
     @property
     def file_compression(self) -> Literal["none", "gzip", "zstd"]:

@@ -3,14 +3,14 @@
 Each type carries its limits and the words for them, so that a rule and its message cannot
 drift apart. In `extra`, `check` is for what a pattern cannot say; `private` is searched in a
 refused value, and where it is found the message does not repeat the value; `unquoted` answers
-a number where text belongs.
+a number where text belongs; `tidy` corrects the spelling of a refused value, for a suggestion.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -44,6 +44,13 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def is_path(kind: Any) -> bool:
+    """Whether a type, or that type or None, is a path in the file system."""
+    if get_origin(kind) is Annotated:
+        return "path" in (get_args(kind)[1].extra or {})
+    return any(map(is_path, get_args(kind)))
+
+
 def _is_duration(text: str) -> bool:
     try:
         parse_duration(text)
@@ -69,6 +76,23 @@ def _has_host_and_port(url: str) -> bool:
         return False
 
 
+def _tidy_account(text: str) -> str:
+    return re.sub(r"[\s._-]", "", text)
+
+
+def _tidy_region(text: str) -> str:
+    region = re.sub(r"[\s_]+", "-", text.lower())
+    return "all" if text == "*" else re.sub(r"(?<=-[0-9])[a-z]\Z", "", region)
+
+
+def _tidy_role(text: str) -> str:
+    return re.sub(r"\Aarn:aws[a-z-]*:iam::[0-9]{12}:role/", "", text).strip("/")
+
+
+def _tidy_duration(text: str) -> str:
+    return re.sub(r"\s+", "", text.lower())
+
+
 _ALWAYS = re.compile("")
 
 Flag = Annotated[bool, Meta(description="true or false")]
@@ -86,7 +110,7 @@ FilePath = Annotated[
     Meta(
         pattern=r"^(?!.*://)[^\x00-\x1f\x7f]{1,4096}\Z",
         description="a path of 1 to 4096 characters: no URL, no control characters",
-        extra={"check": _is_path, "private": re.compile(r"://.*[@?]")},
+        extra={"check": _is_path, "path": True, "private": re.compile(r"://.*[@?]")},
     ),
 ]
 AccountId = Annotated[
@@ -94,7 +118,10 @@ AccountId = Annotated[
     Meta(
         pattern=r"^[0-9]{12}\Z",
         description="an account id: 12 digits",
-        extra={"unquoted": "an id is text in quotes, since leading zeros matter"},
+        extra={
+            "unquoted": "an id is text in quotes, since leading zeros matter",
+            "tidy": _tidy_account,
+        },
     ),
 ]
 UnitId = Annotated[
@@ -102,6 +129,7 @@ UnitId = Annotated[
     Meta(
         pattern=r"^(?:r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})\Z",
         description="the id of an organizational unit (ou-ab12-cdefgh34) or of a root (r-ab12)",
+        extra={"tidy": str.lower},
     ),
 ]
 RoleName = Annotated[
@@ -111,6 +139,7 @@ RoleName = Annotated[
         max_length=576,
         description="a role's name, with its path if it has one (Harvester, security/Harvester):"
         " no ARN, no leading slash; letters, digits and _+=,.@- are allowed",
+        extra={"tidy": _tidy_role},
     ),
 ]
 ExternalId = Annotated[
@@ -129,13 +158,19 @@ SessionName = Annotated[
     ),
 ]
 RegionName = Annotated[
-    str, Meta(pattern=rf"^{_REGION}\Z", description="a region's name such as us-east-1")
+    str,
+    Meta(
+        pattern=rf"^{_REGION}\Z",
+        description="a region's name such as us-east-1",
+        extra={"tidy": _tidy_region},
+    ),
 ]
 RegionOrAll = Annotated[
     str,
     Meta(
         pattern=rf"^(?:all|{_REGION})\Z",
         description="a region's name such as us-east-1, or the word all",
+        extra={"tidy": _tidy_region},
     ),
 ]
 PageSize = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
@@ -144,7 +179,9 @@ Processes = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 
 Rate = Annotated[
     float, Meta(gt=0, le=1000, description="a number of requests a second above 0, up to 1000")
 ]
-Duration = Annotated[str, Meta(description=_A_DURATION, extra={"check": _is_duration})]
+Duration = Annotated[
+    str, Meta(description=_A_DURATION, extra={"check": _is_duration, "tidy": _tidy_duration})
+]
 EndpointUrl = Annotated[
     str,
     Meta(
@@ -152,21 +189,5 @@ EndpointUrl = Annotated[
         description="an http or https URL of a host and perhaps a port, with no path and no"
         " credentials in it, such as http://127.0.0.1:4566",
         extra={"check": _has_host_and_port, "private": re.compile(r"[@?#]")},
-    ),
-]
-ImageArn = Annotated[
-    str,
-    Meta(
-        pattern=r"^arn:aws[a-z-]*:imagebuilder:[a-z0-9-]+:[0-9]{12}:image/[!-~]+\Z",
-        description="the ARN of an image's build version"
-        " (arn:aws:imagebuilder:REGION:ACCOUNT:image/NAME/1.0.0/1)",
-    ),
-]
-PipelineArn = Annotated[
-    str,
-    Meta(
-        pattern=r"^arn:aws[a-z-]*:imagebuilder:[a-z0-9-]+:[0-9]{12}:image-pipeline/[!-~]+\Z",
-        description="the ARN of a pipeline"
-        " (arn:aws:imagebuilder:REGION:ACCOUNT:image-pipeline/NAME)",
     ),
 ]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from harvester.errors import SettingsError
+from harvester.settings.suggestions import SEPARATORS, closest, did_you_mean, meant
 
 SHOWN_CHARACTERS = 80
 """How much of a refused value a message repeats."""
@@ -69,29 +70,60 @@ def check_list(name: str, value: object, kind: Any) -> tuple[Any, ...]:
     Raises SettingsError as ``check_value`` does.
     """
     if not isinstance(value, list | tuple):
-        raise _refusal(name, value, kind, "a list in brackets; each of its values is ")
-    return tuple(dict.fromkeys(_check_one(name, item, kind) for item in value))
+        guess = did_you_mean(name, _meant(value, kind), as_list=True)
+        raise _refusal(name, value, kind, "a list in brackets; each of its values is ", guess)
+    return tuple(dict.fromkeys(_check_one(name, item, kind, listed=True) for item in value))
 
 
-def _check_one(name: str, value: object, kind: Any) -> Any:
+def _check_one(name: str, value: object, kind: Any, *, listed: bool = False) -> Any:
     plain = os.fspath(value) if isinstance(value, os.PathLike) else value
     try:
-        clean = msgspec.convert(plain, kind)
+        return _converted(plain, kind)
     except (msgspec.ValidationError, ValueError, OverflowError):
-        raise _refusal(name, value, kind) from None
+        values = _meant(plain, kind)
+        guess = did_you_mean(name, values, as_list=False) if listed or len(values) == 1 else ""
+        raise _refusal(name, value, kind, guess=guess) from None
+
+
+def _converted(value: object, kind: Any) -> Any:
+    """The value as this type; ValueError where it is not allowed."""
+    clean = msgspec.convert(value, kind)
     check = _extra(kind).get("check")
     if check is not None and not check(clean):
-        raise _refusal(name, value, kind)
+        raise ValueError
     return clean
 
 
-def _refusal(name: str, value: object, kind: Any, opening: str = "") -> SettingsError:
+def _meant(value: object, kind: Any) -> tuple[str, ...]:
+    """The values that were probably meant by one that is refused."""
+    if not isinstance(value, str):
+        return ()
+    if get_origin(kind) is Literal:
+        word = closest(value, get_args(kind))
+        return () if word is None else (word,)
+    extra = _extra(kind)
+    if "tidy" not in extra:
+        return ()
+
+    def accepts(text: str) -> bool:
+        try:
+            _converted(text, kind)
+        except (msgspec.ValidationError, ValueError):
+            return False
+        return True
+
+    return meant(value, extra["tidy"], accepts, extra.get("separators", SEPARATORS))
+
+
+def _refusal(
+    name: str, value: object, kind: Any, opening: str = "", guess: str = ""
+) -> SettingsError:
     extra = _extra(kind)
     private = extra.get("private")
     text = "the value" if private and private.search(_repr(value)) else shown(value)
     numeric = isinstance(value, int) and not isinstance(value, bool)
     note = f"; {extra['unquoted']}" if numeric and "unquoted" in extra else ""
-    return SettingsError(f"{name}: {text} is not {opening}{_words(kind)}{note}")
+    return SettingsError(f"{name}: {text} is not {opening}{_words(kind)}{note}{guess}")
 
 
 def _extra(kind: Any) -> dict[str, Any]:
