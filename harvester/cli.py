@@ -201,6 +201,7 @@ def _load(config: str | None, *, quiet: bool, verbose: int, given: dict[str, Any
     """Return the settings from the config file and the options that were given."""
     from harvester.errors import SettingsError
     from harvester.settings import load_settings
+    from harvester.settings.paths import expand_path
 
     overrides: dict[str, Any] = {}
     for setting in _SETTINGS:
@@ -215,7 +216,29 @@ def _load(config: str | None, *, quiet: bool, verbose: int, given: dict[str, Any
     if quiet or verbose:
         overrides["log.level"] = "error" if quiet else ("debug" if verbose == 1 else "trace")
     origins = {setting.key: setting.name for setting in _SETTINGS if setting.key in overrides}
+    if config is not None:
+        config = expand_path("--config", config)
     return load_settings(config, overrides, origins)
+
+
+def _without_output(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a command that writes to stdout alone.
+
+    The defaults stand in place of the config file's [output], which is for sweeps.
+    """
+    from harvester.errors import SettingsError
+    from harvester.text import printable
+
+    result = dict(given)
+    for setting in _SETTINGS:
+        name = setting.key.replace(".", "__")
+        section, _, _ = setting.key.partition(".")
+        if section == "output" and given[name] not in (None, "-"):
+            raise SettingsError(
+                f"{setting.name}: {printable(given[name], 80)!r} is for sweep; plan prints to"
+                " stdout and writes no file: leave it out, or redirect stdout"
+            )
+    return result
 
 
 def _filters(pairs: Sequence[str]) -> dict[str, list[str]]:
@@ -242,10 +265,20 @@ def _number(text: str, kind: type[int | float]) -> Any:
 
 _progress = click.option(
     "--progress",
-    type=click.Choice(["on", "off", "auto"]),
-    default="auto",
-    help="A live display; auto: where stderr is a terminal.",
+    metavar="on|off|auto",
+    help="A live display; auto, the default: where stderr is a terminal.",
 )
+
+
+def _checked_progress(given: str | None) -> str:
+    if given is None:
+        return "auto"
+    from typing import Literal
+
+    from harvester.settings.values import check_value
+
+    mode: str = check_value("--progress", given, Literal["on", "off", "auto"])
+    return mode
 
 
 @click.group(
@@ -262,7 +295,13 @@ def cli() -> None:
 @click.option("--fresh", is_flag=True, help="Throw an unfinished sweep of this output away.")
 @_progress
 def sweep(
-    *, config: str | None, quiet: bool, verbose: int, fresh: bool, progress: str, **given: Any
+    *,
+    config: str | None,
+    quiet: bool,
+    verbose: int,
+    fresh: bool,
+    progress: str | None,
+    **given: Any,
 ) -> int:
     """Read every finding of the chosen accounts and regions, and write each once.
 
@@ -270,11 +309,12 @@ def sweep(
     settings; 3 some targets failed or are incomplete; 4 could not begin; 5 the output cannot be
     written; 130, 143 interrupted; 141 the reader of stdout went away.
     """
+    mode = _checked_progress(progress)
     settings = _load(config, quiet=quiet, verbose=verbose, given=given)
     with quick_imports():
         from harvester.commands import sweep_command
 
-    return sweep_command(settings, progress, fresh=fresh)
+    return sweep_command(settings, mode, fresh=fresh)
 
 
 @cli.command(epilog=_EXAMPLES, short_help="Print accounts, regions and queries; read nothing.")
@@ -282,9 +322,10 @@ def sweep(
 def plan(*, config: str | None, quiet: bool, verbose: int, **given: Any) -> int:
     """Print accounts, regions and queries, without reading a finding.
 
-    A table on a terminal, otherwise NDJSON: one target a line.
+    A table on a terminal, otherwise NDJSON: one target a line. Always on stdout: --output and
+    --summary are refused, and the config file's section [output] is not used.
     """
-    settings = _load(config, quiet=quiet, verbose=verbose, given=given)
+    settings = _load(config, quiet=quiet, verbose=verbose, given=_without_output(given))
     with quick_imports():
         from harvester.commands import plan_command
 
@@ -326,19 +367,22 @@ def simulate(*, port: str, lasting: str | None, rates: tuple[str, ...], **given:
     help="Where the findings go. Default: harvester-demo/findings.ndjson.",
 )
 @_progress
-def demo(output: str, progress: str) -> int:
+def demo(output: str, progress: str | None) -> int:
     """Sweep a simulated organization and show the result: no AWS account is needed."""
+    mode = _checked_progress(progress)
     from harvester.demo import demo_command
 
-    return demo_command(output, progress)
+    return demo_command(output, mode)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit code."""
     from harvester.errors import HarvesterError
+    from harvester.terminal.stdout import checked_stdout
 
     try:
-        code = cli.main(arguments, prog_name="harvester", standalone_mode=False)
+        with checked_stdout():
+            code = cli.main(arguments, prog_name="harvester", standalone_mode=False)
     except HarvesterError as error:
         return report(error)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -355,10 +399,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def report(error: Exception) -> int:
-    """Print an expected failure, one clear line and a hint, and return its exit code."""
-    from harvester.errors import HarvesterError, ServiceError
+    """Print an expected failure, one clear line and a hint, and return its exit code.
+
+    A reader of stdout that went away is no failure worth a line: `head` does so when it is done.
+    """
+    from harvester.errors import HarvesterError, OutputClosedError, ServiceError
     from harvester.text import printable
 
+    if isinstance(error, OutputClosedError):
+        return error.exit_code
     _say(f"harvester: {printable(str(error), 1000)}")
     if not isinstance(error, HarvesterError):
         return 1

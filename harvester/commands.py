@@ -78,7 +78,7 @@ async def sweep_with_display(
                 await run.perform()
             except HarvesterError as error:
                 failure = error
-        if failure is None or run.tally.total:
+        if not isinstance(failure, OutputClosedError) and (failure is None or run.tally.total):
             _say_summary(run, settings, run.tally.now() - began)
             _say_how_to_go_on(run, settings)
     status = run.summary().status
@@ -117,6 +117,8 @@ async def _stopped_by_signals(run: Run) -> AsyncIterator[list[int]]:
 
 async def _plan(settings: Settings) -> int:
     limits = replace(settings.limits, processes=1)  # a plan is no work for several
+    if settings.source is not None:
+        _log.info("config %s", settings.source)
     settings = replace(settings, limits=limits)
     tally = Tally(Clock().now)
     async with open_journey(settings, tally, Clock()) as journey:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 from rich.console import Console
 from rich.text import Text
 
 from harvester.commands import sweep_with_display
-from harvester.errors import SettingsError
+from harvester.demo_files import DemoFiles, claim, files_for
 from harvester.settings import Settings, check_settings
 from harvester.simulator import Behaviour, Faults, Organization, OrganizationSpec, Simulator
 from harvester.terminal.logs import configure_logs
@@ -31,10 +30,13 @@ _PARTIAL = 3
 
 def demo_command(output: str, progress: str) -> int:
     """Serve the organization on loopback, sweep it, and say what to type next."""
-    return anyio.run(_demo, output, progress)
+    files = files_for(output)
+    settings = _settings(files)
+    claim(files)
+    return anyio.run(_demo, settings, progress)
 
 
-async def _demo(output: str, progress: str) -> int:
+async def _demo(settings: Settings, progress: str) -> int:
     organization = Organization.generate(_SPEC)
     denied = max(
         account.id
@@ -46,7 +48,6 @@ async def _demo(output: str, progress: str) -> int:
     async with Simulator(organization, behaviour=_BEHAVIOUR, faults=faults) as simulator:
         _forget_the_real_aws()
         os.environ.update(simulator.environment())
-        settings = _settings(output)
         configure_logs(settings.log)
         console.print(
             Text.assemble(
@@ -54,7 +55,7 @@ async def _demo(output: str, progress: str) -> int:
                 f": {_SPEC.accounts} accounts (one suspended, one that denies the role), "
                 f"{len(_SPEC.regions)} regions, {_SPEC.findings:,} findings, throttled.\n",
                 "  harvester sweep --organization --role-name Harvester --region all "
-                f"--output {output}\n",
+                f"--output {settings.output.path}\n",
             ),
             soft_wrap=True,
         )
@@ -64,16 +65,14 @@ async def _demo(output: str, progress: str) -> int:
     return 0 if code == _PARTIAL else code
 
 
-def _settings(output: str) -> Settings:
-    if output == "-":
-        raise SettingsError("--output: '-' is not for the demo: give a file or a folder")
-    summary = str(Path(output).with_name("summary.json"))
+def _settings(files: DemoFiles) -> Settings:
     return check_settings(
         Settings(
             accounts={"organization": True, "role_name": _ROLE},
             regions={"include": ["all"]},
-            output={"path": output, "summary": summary},
-        )
+            output={"path": files.output, "summary": files.summary},
+        ),
+        {"output.path": "--output"},
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -108,7 +109,7 @@ class Run:
         """
         summary_path = self._settings.output.summary
         if summary_path is not None:
-            check_summary_path(summary_path)
+            check_summary_path(summary_path, self._folder)
         self._status = "running"
         self._emit(self._started_event())
         try:
@@ -152,6 +153,7 @@ class Run:
             version=__version__,
             destination=self._destination,
             selection=selection(self._settings),
+            config=self._settings.source,
         )
 
     def summary(self) -> Summary:
@@ -165,6 +167,12 @@ class Run:
             reason=self._reason,
             destination=self._destination,
         )
+
+    @property
+    def _folder(self) -> Path | None:
+        """The directory that the findings go to, None where they go elsewhere."""
+        output = self._settings.output
+        return absolute(output.path) if self._sink is None and output.kind == "folder" else None
 
     @property
     def _destination(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from harvester._version import __version__
 from harvester.errors import HarvesterError, IncompleteError, OutputError, ServiceError
 from harvester.hints import hint_for, hint_for_code
 from harvester.model import Outcome
+from harvester.output.parents import check_parent
 from harvester.output.workspace import (
     absolute,
     cannot_write,
@@ -287,9 +289,15 @@ def write_summary(summary: Summary, path: str) -> None:
         raise cannot_write(target, error) from error
 
 
-def check_summary_path(path: str) -> None:
-    """Raise OutputError where a summary could not be written later."""
+def check_summary_path(path: str, folder: Path | None = None) -> None:
+    """Raise OutputError where a summary could not be written later.
+
+    Args:
+        path: the summary's path.
+        folder: the output directory of the run, below which missing directories are made.
+    """
     target = absolute(path)
+    check_parent(target, folder)
     try:
         make_private(target.parent)
     except OSError as error:

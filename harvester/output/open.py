@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from harvester.output.files import FileSink
+from harvester.output.parents import check_parent
 from harvester.output.publish import one_file, partitioned
 from harvester.output.sink import Sink
 from harvester.output.stdout import StdoutSink
@@ -21,12 +22,14 @@ def sink_for(settings: Settings, *, fresh: bool = False) -> Sink:
     A `fresh` one throws away what an unfinished sweep of the same output left.
 
     Raises:
-        OutputError: standard output is closed, or a link or the like has the file's name.
+        OutputError: standard output is closed, a link or the like has the file's name, or its
+            directory does not exist.
     """
     output = settings.output
     if output.kind == "stdout":
         return StdoutSink()
     path = absolute(output.path)
+    check_parent(path)
     if output.kind == "folder":
         suffix = ".ndjson.zst" if output.compression == "zstd" else ".ndjson"
         folder, parts = path / ".harvester", partitioned(path, suffix)
