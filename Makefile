@@ -20,6 +20,7 @@ check: $(READY)  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/consumer.py
 
 format: $(READY)  ## rewrite the code as the linter wants it
 	$(BIN)/ruff check --fix .

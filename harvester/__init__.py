@@ -24,24 +24,61 @@ if TYPE_CHECKING:
         StartError,
         UsageError,
     )
-    from harvester.paginator import FindingsPaginator
-    from harvester.run import Sweep, open_sweep, run_sweep
-    from harvester.settings import Settings, load_settings
-    from harvester.summary import Summary
+    from harvester.finding import (
+        Finding,
+    )
+    from harvester.paginator import (
+        FindingsPaginator,
+    )
+    from harvester.run import (
+        Sweep,
+        open_sweep,
+        run_sweep,
+    )
+    from harvester.settings import (
+        AccountSettings,
+        AwsSettings,
+        FindingSettings,
+        LimitSettings,
+        LogSettings,
+        OutputSettings,
+        RegionSettings,
+        Settings,
+        load_settings,
+    )
+    from harvester.summary import (
+        Problem,
+        Skipped,
+        Summary,
+        SweepWarning,
+        TargetCounts,
+    )
 
 __all__ = [
+    "AccountSettings",
+    "AwsSettings",
+    "Finding",
+    "FindingSettings",
     "FindingsPaginator",
     "HarvesterError",
     "IncompleteError",
+    "LimitSettings",
+    "LogSettings",
     "OutputBusyError",
     "OutputClosedError",
     "OutputError",
+    "OutputSettings",
+    "Problem",
+    "RegionSettings",
     "ServiceError",
     "Settings",
     "SettingsError",
+    "Skipped",
     "StartError",
     "Summary",
     "Sweep",
+    "SweepWarning",
+    "TargetCounts",
     "UsageError",
     "__version__",
     "events",
@@ -64,10 +101,21 @@ _ROOMS = {
         "StartError",
         "UsageError",
     ),
+    "finding": ("Finding",),
     "paginator": ("FindingsPaginator",),
     "run": ("Sweep", "open_sweep", "run_sweep"),
-    "settings": ("Settings", "load_settings"),
-    "summary": ("Summary",),
+    "settings": (
+        "AccountSettings",
+        "AwsSettings",
+        "FindingSettings",
+        "LimitSettings",
+        "LogSettings",
+        "OutputSettings",
+        "RegionSettings",
+        "Settings",
+        "load_settings",
+    ),
+    "summary": ("Problem", "Skipped", "Summary", "SweepWarning", "TargetCounts"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -85,4 +133,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harvester import events
+from harvester.errors import OutputClosedError
 from harvester.model import Outcome, Target
 
 _log = logging.getLogger("harvester")
@@ -146,7 +147,9 @@ class EventLog:
             return
         message = f"{event.status}: {event.findings:,} findings in {event.seconds:,.1f} s"
         fields = {"status": event.status, "findings": event.findings, "seconds": event.seconds}
-        self.say(logging.INFO, event, message, fields)
+        # `head` closes stdout once it has enough lines, which deserves no message.
+        closed = event.code == OutputClosedError.__name__
+        self.say(logging.DEBUG if closed else logging.INFO, event, message, fields)
 
     def _where(self, target: Target) -> str:
         name = self._names.get(target.account)

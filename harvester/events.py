@@ -193,12 +193,16 @@ class Warned(Event, frozen=True, kw_only=True, tag="warning"):
 
 
 class SweepFinished(Event, frozen=True, kw_only=True, tag="sweep_finished"):
-    """The run ended; `status` is that of its summary, `seconds` is wall time."""
+    """The run ended; `status` is that of its summary, `seconds` is wall time.
+
+    `code` is the code of the error that ended a run that failed, None for other runs.
+    """
 
     run_id: str
     status: str
     findings: int
     seconds: float
+    code: str | None = None
 
 
 AnyEvent: TypeAlias = (

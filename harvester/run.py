@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -24,8 +24,8 @@ from harvester.clock import Clock
 from harvester.errors import HarvesterError, UsageError
 from harvester.eventlog import EventLog
 from harvester.events import Events, Listener, SweepFinished, SweepStarted
+from harvester.finding import Finding
 from harvester.memory import Memory
-from harvester.model import Finding
 from harvester.output.open import sink_for
 from harvester.output.quarantine import quarantine_for
 from harvester.output.sink import Sink, StreamSink
@@ -39,7 +39,7 @@ from harvester.summary import (
     write_summary,
 )
 from harvester.sweep import Journey, open_journey
-from harvester.tally import Tally
+from harvester.tally import Tally, code_of
 from harvester.timestamps import iso
 
 GRACE_SECONDS = 3.0
@@ -143,6 +143,7 @@ class Run:
                 status=summary.status,
                 findings=summary.findings,
                 seconds=summary.seconds,
+                code=code_of(self._reason) if isinstance(self._reason, HarvesterError) else None,
             )
         )
 
@@ -329,7 +330,8 @@ class _IteratorSink(StreamSink):
 
     async def send(self, lines: list[bytes]) -> None:
         for start in range(0, len(lines), _LINES_AT_ONCE):
-            await self.pages.send(list(map(decode_line, lines[start : start + _LINES_AT_ONCE])))
+            findings = list(map(decode_line, lines[start : start + _LINES_AT_ONCE]))
+            await self.pages.send(cast("list[Finding]", findings))
 
 
 def _need_asyncio() -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ async def nothing_left_behind() -> AsyncIterator[None]:
     gc.collect()
 
 
-def _multiset(findings: list[dict[str, Any]]) -> Counter[str]:
+def _multiset(findings: Iterable[Mapping[str, object]]) -> Counter[str]:
     return Counter(json.dumps(finding, sort_keys=True) for finding in findings)
 
 
@@ -177,7 +177,7 @@ async def test_the_task_is_cancelled_at_a_random_instant(seed: int) -> None:
 @pytest.mark.usefixtures("caller")
 @pytest.mark.parametrize("taken", [1, 150])
 async def test_inside_a_generator_that_is_closed_early(taken: int) -> None:
-    async def findings() -> AsyncGenerator[dict[str, Any], None]:
+    async def findings() -> AsyncGenerator[harvester.Finding, None]:
         async with harvester.open_sweep(EVERYWHERE) as sweep:
             async for finding in sweep:
                 yield finding
@@ -189,7 +189,7 @@ async def test_inside_a_generator_that_is_closed_early(taken: int) -> None:
 
 @pytest.mark.usefixtures("caller")
 async def test_two_sweeps_at_once_in_one_loop() -> None:
-    async def take(severity: str) -> list[dict[str, Any]]:
+    async def take(severity: str) -> list[harvester.Finding]:
         settings = _settings(findings={"filters": {"severity": [severity]}})
         async with harvester.open_sweep(settings) as sweep:
             return [finding async for finding in sweep]
@@ -204,7 +204,7 @@ async def test_two_sweeps_at_once_in_one_loop() -> None:
 
 @pytest.mark.usefixtures("caller")
 async def test_several_tasks_may_share_one_sweep() -> None:
-    findings: list[dict[str, Any]] = []
+    findings: list[harvester.Finding] = []
 
     async def work(sweep: harvester.Sweep) -> None:
         async for finding in sweep:
@@ -373,7 +373,7 @@ async def test_without_a_region_the_iteration_says_so() -> None:
 
 
 def _here() -> harvester.Settings:
-    return harvester.Settings(regions={"include": ["us-east-1"]})  # type: ignore[arg-type]
+    return harvester.Settings(regions={"include": ["us-east-1"]})
 
 
 async def test_wrong_settings_are_refused_at_once_and_cleanly() -> None:

@@ -178,7 +178,7 @@ def test_a_choice_of_accounts_replaces_that_of_the_file_as_a_whole(chosen: dict[
 
 
 def test_sections_may_be_mappings() -> None:
-    settings = Settings(accounts={"include": [ONE]}, findings={"filters": {"severity": ["LOW"]}})  # type: ignore[arg-type]
+    settings = Settings(accounts={"include": [ONE]}, findings={"filters": {"severity": ["LOW"]}})
     assert settings.accounts == AccountSettings(include=(ONE,))
     assert settings.findings == FindingSettings(filters={"severity": ("LOW",)})
     assert check_settings(settings) == settings
@@ -186,7 +186,7 @@ def test_sections_may_be_mappings() -> None:
 
 def test_lists_become_tuples_and_paths_text() -> None:
     made = Settings(
-        regions=RegionSettings(include=["us-east-1"]),  # type: ignore[arg-type]
+        regions=RegionSettings(include=["us-east-1"]),
         output=OutputSettings(path=Path("a.ndjson")),  # type: ignore[arg-type]
     )
     settings = check_settings(made)
@@ -431,7 +431,7 @@ def test_check_settings_looks_at_values_and_contradictions() -> None:
     with pytest.raises(SettingsError, match="role_name is needed"):
         check_settings(Settings(accounts=AccountSettings(organization=True)))
     with pytest.raises(SettingsError, match=r"^accounts\.include: '1' is not an account id"):
-        Settings(accounts={"include": ["1"]})  # type: ignore[arg-type]
+        Settings(accounts={"include": ["1"]})
     with pytest.raises(SettingsError, match=r"^log: 5 is not a table"):
         Settings(log=5)  # type: ignore[arg-type]
 

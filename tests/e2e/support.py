@@ -62,7 +62,7 @@ def truth(one: Organization, places: Iterable[Place] | None = None) -> Counter[b
     return multiset(finding for place in chosen for finding in held(one, *place))
 
 
-def multiset(findings: Iterable[Finding]) -> Counter[bytes]:
+def multiset(findings: Iterable[Mapping[str, Any]]) -> Counter[bytes]:
     """Findings as canonical JSON, with how often each occurs."""
     return Counter(orjson.dumps(one, option=orjson.OPT_SORT_KEYS) for one in findings)
 
@@ -74,7 +74,7 @@ def assert_same(found: Counter[bytes], wanted: Counter[bytes]) -> None:
     assert not extra, f"{extra.total()} too many: {next(iter(extra))!r}"
 
 
-def place_of(finding: Finding) -> Place:
+def place_of(finding: Mapping[str, Any]) -> Place:
     """Where a finding was read: the account and region that its image's ARN names."""
     parts = finding["imageBuildVersionArn"].split(":")
     return parts[4], parts[3]

@@ -296,10 +296,10 @@ async def test_a_library_call_uses_them_too(
 ) -> None:
     one = organization(accounts=3, suspended=0)
     settings = harvester.Settings(
-        accounts={"organization": True, "role_name": "Harvester"},  # type: ignore[arg-type]
-        regions={"include": ["all"]},  # type: ignore[arg-type]
-        limits={"processes": 2},  # type: ignore[arg-type]
-        output={"path": str(command.folder / "out.ndjson")},  # type: ignore[arg-type]
+        accounts={"organization": True, "role_name": "Harvester"},
+        regions={"include": ["all"]},
+        limits={"processes": 2},
+        output={"path": str(command.folder / "out.ndjson")},
     )
     async with Simulator(one) as simulator:
         for name, value in simulator.environment().items():

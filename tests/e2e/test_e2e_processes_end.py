@@ -316,10 +316,10 @@ async def test_processes_that_cannot_be_started_are_a_clear_word(
 ) -> None:
     one = organization(accounts=3, suspended=0)
     settings = harvester.Settings(
-        accounts={"organization": True, "role_name": "Harvester"},  # type: ignore[arg-type]
-        regions={"include": ["all"]},  # type: ignore[arg-type]
-        limits={"processes": 2},  # type: ignore[arg-type]
-        output={"path": str(command.folder / "out.ndjson")},  # type: ignore[arg-type]
+        accounts={"organization": True, "role_name": "Harvester"},
+        regions={"include": ["all"]},
+        limits={"processes": 2},
+        output={"path": str(command.folder / "out.ndjson")},
     )
     monkeypatch.setattr(sys, "executable", str(command.folder / "no-python"))
     async with Simulator(one) as simulator:
