@@ -158,7 +158,7 @@ async def test_megabytes_come_out_whole_and_in_one_frame(tmp_path: Path, name: s
 async def test_files_are_private(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        async with _sink(tmp_path / "a" / "b" / "out.ndjson") as sink:
+        async with _sink(tmp_path / "out.ndjson") as sink:
             assert {*_modes(tmp_path)} == {(True, 0o700), (False, 0o600)}
             await sink.publish(())
         async with _sink(f"{tmp_path}/c/") as sink:
@@ -304,6 +304,7 @@ _REGIONS = ("", "..", "../x-1", "/etc", "us-east-1/..", "us-east-1\n", "US-EAST-
 )
 async def test_a_hostile_name_never_becomes_a_path(tmp_path: Path, target: Target) -> None:
     folder = tmp_path / "a" / "b" / "out"
+    folder.parent.mkdir(parents=True)
     async with _sink(f"{folder}/") as sink:
         await sink.write(Query(target), page_of([{"n": 1}], None))
         with pytest.raises(OutputError, match="cannot be part of a file name") as caught:

@@ -43,6 +43,7 @@ async def test_any_name_is_a_path_below_the_output_or_an_output_error(
     with TemporaryDirectory() as name:
         outside = Path(name)
         folder = outside / "a" / "b" / "out"
+        folder.parent.mkdir(parents=True)
         published = True
         chosen = Settings(output=OutputSettings(path=f"{folder}/"))
         async with sink_for(chosen) as sink:

@@ -176,11 +176,14 @@ def check_settings(settings: Settings, origins: Mapping[str, str] | None = None)
     ``load_settings``. Raises SettingsError for the first value that is not allowed or
     contradicts another.
     """
-    tree = {}
-    for name, kind in _SECTIONS.items():
-        content = getattr(settings, name)
-        tree[name] = msgspec.structs.asdict(content) if isinstance(content, kind) else content
+    tree = _veiled(
+        {name: _values(getattr(settings, name), kind) for name, kind in _SECTIONS.items()}
+    )
     return _build(tree, _names_of(settings) if origins is None else Names(origins))
+
+
+def _values(section: object, kind: type[msgspec.Struct]) -> Any:
+    return msgspec.structs.asdict(section) if isinstance(section, kind) else section
 
 
 def selection(settings: Settings) -> dict[str, Any]:
@@ -254,12 +257,12 @@ def _without(content: Any, keys: tuple[str, ...]) -> Any:
     return {key: value for key, value in content.items() if key not in keys}
 
 
-def _parse(file: ConfigFile) -> tuple[dict[str, Any], KeyPlaces]:
+def _parse(file: ConfigFile) -> tuple[Mapping[str, Any], KeyPlaces]:
     """Return the content of a config file, and where its keys stand."""
     name, data = file.name, file.data
     try:
         text = data.decode("utf-8-sig")
-        return tomllib.loads(text), KeyPlaces(name, text)
+        return _veiled(tomllib.loads(text)), KeyPlaces(name, text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SettingsError(f"{name}: not UTF-8 text (at line {line}); TOML must be") from None

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harvester.errors import SettingsError
@@ -30,10 +30,13 @@ _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A config file that was read: its name as it was given, and its content."""
+    """A config file that was read: its name as it was given, and its content.
+
+    The content may hold the external id, so no repr shows it.
+    """
 
     name: str
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 def read_config(path: str | os.PathLike[str] | None) -> ConfigFile | None:
