@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[1] / "tests" / "consumer"
 GOOD, BAD = FOLDER / "reads_findings.py", FOLDER / "misspelt_key.py"
 MISTAKES = ('"tilte"', '"recomendation"', 'include="eu-west-1"')
 CHECKERS = {
-    "mypy": ("mypy", "--strict", "--no-incremental"),
+    "mypy": ("mypy", "--strict", "--cache-dir", os.devnull),
     "pyright": ("pyright", "--pythonpath", sys.executable),
 }
 

@@ -23,7 +23,7 @@ from harvester.model import Query, Target
 from harvester.openfiles import raise_limit
 from harvester.output.stdout import StdoutSink
 from harvester.run import GRACE_SECONDS, Run
-from harvester.settings import Settings, unusual_severities
+from harvester.settings import Settings
 from harvester.summary import Problem, Summary, problem_of
 from harvester.sweep import open_journey
 from harvester.tally import Tally
@@ -67,7 +67,6 @@ async def sweep_with_display(
 
     Raises the project's errors where the sweep could not begin or not write.
     """
-    _warn_of_unusual(settings)
     memory = Memory(None if simulated else default_path())
     run = Run(settings, memory=memory, fresh=fresh)
     began = run.tally.now()
@@ -132,6 +131,8 @@ async def _plan(settings: Settings) -> int:
             await StdoutSink().send(_plan_lines(plans))
         except OutputClosedError as error:
             return error.exit_code
+    for warning in tally.warnings:
+        _log.warning("%s", warning.message)
     for outcome in tally.problems:
         _print_problem(problem_of(outcome))
     _log.info(
@@ -215,12 +216,3 @@ def _print_problem(problem: Problem) -> None:
         problem.message,
         f" → {problem.hint}" if problem.hint else "",
     )
-
-
-def _warn_of_unusual(settings: Settings) -> None:
-    for severity in unusual_severities(settings):
-        _log.warning(
-            "severity %s is none that the service documents, and values are case-sensitive: "
-            "UNTRIAGED, INFORMATIONAL, LOW, MEDIUM, HIGH, CRITICAL",
-            severity,
-        )

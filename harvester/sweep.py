@@ -36,7 +36,8 @@ from harvester.names import is_account, is_region
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
-from harvester.settings import Settings
+from harvester.settings import Settings, unusual_severities
+from harvester.settings.filters import KNOWN_SEVERITIES
 from harvester.shares import shares
 from harvester.stopping import LastCalls
 from harvester.tally import Tally, code_of, message_of
@@ -180,6 +181,9 @@ class Journey:
         self._emit(AccountsChosen(accounts=tuple(account.id for account in accounts)))
         if not any(account.active for account in accounts):
             self._warn("NothingSelected", "there is nothing to sweep: no active account is chosen")
+        for severity in unusual_severities(self._settings):
+            known = ", ".join(KNOWN_SEVERITIES)
+            self._warn("UnknownSeverity", f"unknown severity {severity}; documented: {known}")
         found, waiting = anyio.create_memory_object_stream[Visit](width)
         async with plain_errors(), anyio.create_task_group() as group:
             group.start_soon(self._discover, accounts, caller, found)

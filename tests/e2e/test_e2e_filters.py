@@ -163,3 +163,15 @@ async def test_each_target_has_the_pipelines_that_match_there(command: Command) 
     assert asked < set(one.places())
     assert_same(command.found(), multiset(wanted))
     assert done.summary["targets"]["complete"] == len(list(one.places()))
+
+
+async def test_an_unknown_severity_is_a_warning_in_log_and_summary(command: Command) -> None:
+    one = organization(accounts=1, suspended=0, findings=30)
+    options = ("--region", "us-east-1", "--filter", "severity=WORST")
+    async with Simulator(one) as simulator:
+        swept = await command.sweep(simulator, *options)
+        planned = await command(simulator, "plan", *options)
+    for done in (swept, planned):
+        assert "unknown severity WORST; documented: UNTRIAGED, INFORMATIONAL" in done.err
+    assert [warning["code"] for warning in swept.summary["warnings"]] == ["UnknownSeverity"]
+    assert planned.code == 0
