@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -36,6 +38,11 @@ class Setting:
     metavar: str | None = None
     many: bool = False
     number: type[int | float] | None = None
+
+    @property
+    def is_for_output(self) -> bool:
+        """Whether the option says where output goes."""
+        return self.key.startswith("output.")
 
     @property
     def name(self) -> str:
@@ -172,8 +179,16 @@ _SETTINGS = (
 )
 
 
-def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that have a key, and -c, -q, -v."""
+_TO_STDOUT = ("output.path", "-")
+_NO_FILES = dict([_TO_STDOUT, ("output.compression", "none"), ("output.summary", None)])
+"""In place of the config file's [output], for a command that writes to stdout only."""
+
+
+def _with_settings(command: Callable[..., Any], *, writes_files: bool = True) -> Callable[..., Any]:
+    """Give a command the options that have a key, and -c, -q, -v.
+
+    A command that writes no files has the options for output too, to refuse them by name.
+    """
     command = click.option(
         "-v", "--verbose", count=True, help="More logs; -vv for the SDK's as well."
     )(command)
@@ -188,6 +203,7 @@ def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             multiple=setting.many,
             help=setting.help,
+            hidden=setting.is_for_output and not writes_files,
         )(command)
     return click.option(
         "-c",
@@ -197,13 +213,23 @@ def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def _load(config: str | None, *, quiet: bool, verbose: int, given: dict[str, Any]) -> Any:
-    """Return the settings from the config file and the options that were given."""
+def _load(
+    config: str | None,
+    *,
+    quiet: bool,
+    verbose: int,
+    given: dict[str, Any],
+    fixed: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the settings from the config file and the options that were given.
+
+    `fixed` values, by key, stand in place of the config file's.
+    """
     from harvester.errors import SettingsError
     from harvester.settings import load_settings
     from harvester.settings.paths import expand_path
 
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = dict(fixed or {})
     for setting in _SETTINGS:
         value = given[setting.key.replace(".", "__")]
         if value is None or value == ():
@@ -221,24 +247,31 @@ def _load(config: str | None, *, quiet: bool, verbose: int, given: dict[str, Any
     return load_settings(config, overrides, origins)
 
 
-def _without_output(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a command that writes to stdout alone.
+@contextmanager
+def _naming(settings: Any) -> Iterator[None]:
+    """Name the option, or the config file's line, in an error about a key that comes late."""
+    from harvester.errors import SettingsError
 
-    The defaults stand in place of the config file's [output], which is for sweeps.
-    """
+    try:
+        yield
+    except SettingsError as error:
+        key, colon, text = str(error).partition(": ")
+        named = SettingsError(f"{settings.name_of(key)}{colon}{text}", hint=error.hint)
+        raise named from error.__cause__
+
+
+def _refuse_output(given: dict[str, Any]) -> None:
+    """Raise SettingsError for an option for output; `-o -` is what the command does anyway."""
     from harvester.errors import SettingsError
     from harvester.text import printable
 
-    result = dict(given)
     for setting in _SETTINGS:
-        name = setting.key.replace(".", "__")
-        section, _, _ = setting.key.partition(".")
-        if section == "output" and given[name] not in (None, "-"):
+        value = given[setting.key.replace(".", "__")]
+        if setting.is_for_output and value is not None and (setting.key, value) != _TO_STDOUT:
             raise SettingsError(
-                f"{setting.name}: {printable(given[name], 80)!r} is for sweep; plan prints to"
-                " stdout and writes no file: leave it out, or redirect stdout"
+                f"{setting.name}: {printable(value, 80)!r} is for sweep; plan prints to stdout"
+                " and writes no file: leave it out, or redirect stdout"
             )
-    return result
 
 
 def _filters(pairs: Sequence[str]) -> dict[str, list[str]]:
@@ -314,22 +347,25 @@ def sweep(
     with quick_imports():
         from harvester.commands import sweep_command
 
-    return sweep_command(settings, mode, fresh=fresh)
+    with _naming(settings):
+        return sweep_command(settings, mode, fresh=fresh)
 
 
 @cli.command(epilog=_EXAMPLES, short_help="Print accounts, regions and queries; read nothing.")
-@_with_settings
+@partial(_with_settings, writes_files=False)
 def plan(*, config: str | None, quiet: bool, verbose: int, **given: Any) -> int:
     """Print accounts, regions and queries, without reading a finding.
 
     A table on a terminal, otherwise NDJSON: one target a line. Always on stdout: --output and
     --summary are refused, and the config file's section [output] is not used.
     """
-    settings = _load(config, quiet=quiet, verbose=verbose, given=_without_output(given))
+    _refuse_output(given)
+    settings = _load(config, quiet=quiet, verbose=verbose, given=given, fixed=_NO_FILES)
     with quick_imports():
         from harvester.commands import plan_command
 
-    return plan_command(settings)
+    with _naming(settings):
+        return plan_command(settings)
 
 
 @cli.command(short_help="Serve a simulated AWS organization on loopback.")

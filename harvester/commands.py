@@ -120,8 +120,12 @@ async def _plan(settings: Settings) -> int:
         _log.info("config %s", settings.source)
     settings = replace(settings, limits=limits)
     tally = Tally(Clock().now)
-    async with open_journey(settings, tally, Clock()) as journey:
-        plans = await journey.plan()
+    with anyio.move_on_after(limits.deadline_seconds) as scope:
+        async with open_journey(settings, tally, Clock()) as journey:
+            plans = await journey.plan()
+    if scope.cancelled_caught:
+        _log.error("stopped by the deadline of %s: there is no whole plan", limits.deadline)
+        return _PARTIAL
     if sys.stdout is not None and sys.stdout.isatty():
         from harvester.terminal.report import print_plan
 

@@ -35,6 +35,13 @@ FILTERS: list[tuple[str, list[str], str]] = [
     ("severity", ["HIGH "], "did you mean HIGH?"),
     ("severity", ['"HIGH"'], "did you mean HIGH?"),
     ("severity", ["HIGH,"], "did you mean HIGH?"),
+    ("severity", ["=HIGH"], "did you mean HIGH?"),
+    ("severity", ["[high]"], "did you mean HIGH?"),
+    (
+        "severity",
+        ["HIGH critical"],
+        "did you mean --filter severity=HIGH --filter severity=CRITICAL?",
+    ),
     ("severity", ["CRITICAL", "untriaged"], "did you mean UNTRIAGED?"),
     (
         "severity",
@@ -113,6 +120,7 @@ def test_text_in_place_of_a_list_is_answered_with_the_list(text: str, meant: str
     [
         ("severity", "WORST"),
         ("severity", "highest"),
+        ("severity", "VERY HIGH"),
         ("vulnerabilityId", "CVE-2021-44228"),
         ("vulnerabilityId", "ALAS2-2024-2500"),
         ("vulnerabilityId", "GHSA-abcd-12ef-34gh"),
@@ -175,6 +183,12 @@ def test_values_that_may_match_are_accepted(name: str, value: str) -> None:
         ),
         ("findings.pipelines", "--pipeline", ["golden-{a,b}"], "no name holds a comma or a brace"),
         ("findings.pipelines", "--pipeline", [" golden"], "did you mean golden?"),
+        (
+            "findings.pipelines",
+            "--pipeline",
+            ["golden-[ab],silver"],
+            "did you mean --pipeline 'golden-[ab]' --pipeline silver?",
+        ),
         ("findings.split", "--split", "Severity", "did you mean severity?"),
         ("log.format", "--log-format", "JSON", "did you mean json?"),
         ("log.level", "log.level", "WARN", "did you mean warning?"),

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from harvester.settings.suggestions import LIST_SEPARATORS, SEPARATORS
+from harvester.settings.suggestions import LIST_SEPARATORS, Spelling
 
 KNOWN_SEVERITIES = ("UNTRIAGED", "INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 """The severities that the service documents; it may use others."""
@@ -24,10 +24,14 @@ _GLOB_CLASS = re.compile(r"\[!?\]?[^\]]*\]")
 _ARN_SEPARATORS = re.compile(r"[\s,;|]+|(?=arn:aws)")
 
 
+_SEVERITY = Spelling(str.upper)
+
+
 def _is_spelt_as_a_severity(text: str) -> bool:
     if text in KNOWN_SEVERITIES:
         return True
-    return not any(part.upper() in KNOWN_SEVERITIES for part in re.split(r"\W+", text))
+    known = [part in KNOWN_SEVERITIES for part in _SEVERITY.values_in(text)]
+    return not any(known) or not (all(known) or LIST_SEPARATORS.search(text))
 
 
 def _tidy_vulnerability_id(text: str) -> str:
@@ -56,8 +60,7 @@ Severity = Annotated[
         description=f"one severity as the service spells it: {', '.join(KNOWN_SEVERITIES)}",
         extra={
             "check": lambda text: text.isprintable() and _is_spelt_as_a_severity(text),
-            "tidy": str.upper,
-            "separators": SEPARATORS,
+            "spelling": _SEVERITY,
         },
     ),
 ]
@@ -69,8 +72,7 @@ VulnerabilityId = Annotated[
         description="one vulnerability's id as the service spells it, text such as CVE-2021-44228",
         extra={
             "check": lambda text: text.isprintable() and _is_spelt_as_a_vulnerability_id(text),
-            "tidy": _tidy_vulnerability_id,
-            "separators": SEPARATORS,
+            "spelling": Spelling(_tidy_vulnerability_id),
         },
     ),
 ]
@@ -83,8 +85,7 @@ PipelineGlob = Annotated[
         " characters with *, ? and [abc]; no name holds a comma or a brace",
         extra={
             "check": lambda text: text.isprintable() and _can_match_a_pipeline(text),
-            "tidy": str.strip,
-            "separators": LIST_SEPARATORS,
+            "spelling": Spelling(str.strip, LIST_SEPARATORS, around=" \t\r\n\"'`"),
         },
     ),
 ]
@@ -96,7 +97,7 @@ ImageArn = Annotated[
         max_length=1024,
         description="the ARN of an image's build version"
         " (arn:aws:imagebuilder:REGION:ACCOUNT:image/NAME/1.0.0/1)",
-        extra={"tidy": str.lower, "separators": _ARN_SEPARATORS},
+        extra={"spelling": Spelling(str.lower, _ARN_SEPARATORS)},
     ),
 ]
 PipelineArn = Annotated[
@@ -107,7 +108,7 @@ PipelineArn = Annotated[
         max_length=1024,
         description="the ARN of a pipeline"
         " (arn:aws:imagebuilder:REGION:ACCOUNT:image-pipeline/NAME)",
-        extra={"tidy": str.lower, "separators": _ARN_SEPARATORS},
+        extra={"spelling": Spelling(str.lower, _ARN_SEPARATORS)},
     ),
 ]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Sequence
-
-Tidy = Callable[[str], str]
-"""Rewrites a value in the spelling that its type expects."""
+from dataclasses import dataclass
 
 SEPARATORS = re.compile(r"[\s,;|]+")
 """Between values that were written as one."""
@@ -15,29 +13,37 @@ SEPARATORS = re.compile(r"[\s,;|]+")
 LIST_SEPARATORS = re.compile(r"[,;|]+")
 """The same where a value may hold spaces."""
 
-_AROUND = " \t\r\n\"'`[](){}<>"
 _MOST_VALUES = 10
 _LONGEST = 400
 
 
-def meant(
-    text: str, tidy: Tidy, accepts: Callable[[str], bool], separators: re.Pattern[str] = SEPARATORS
-) -> tuple[str, ...]:
-    """Return the values that a refused text stands for, empty if no guess is allowed.
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How values of one type are spelt, and misspelt.
 
-    Args:
-        text: the refused value.
+    Attributes:
         tidy: corrects the spelling of one value.
-        accepts: whether one value is allowed.
-        separators: what stands between several values.
+        separators: stands between values that were written as one.
+        around: characters that may surround a value by mistake.
     """
-    whole = tidy(text.strip(_AROUND))
+
+    tidy: Callable[[str], str]
+    separators: re.Pattern[str] = SEPARATORS
+    around: str = " \t\r\n\"'`=[](){}<>"
+
+    def values_in(self, text: str) -> list[str]:
+        """Return the values that were written as one text, tidied."""
+        parts = (part.strip(self.around) for part in self.separators.split(text))
+        return [self.tidy(part) for part in parts if part]
+
+
+def meant(text: str, spelling: Spelling, accepts: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return the values that a refused text stands for, empty if no guess is allowed."""
+    whole = spelling.tidy(text.strip(spelling.around))
     if accepts(whole):
         return (whole,)
-    pieces = [piece for part in separators.split(text) if (piece := tidy(part.strip(_AROUND)))]
-    if not pieces or not all(map(accepts, pieces)):
-        return ()
-    return tuple(dict.fromkeys(pieces))
+    values = spelling.values_in(text)
+    return tuple(dict.fromkeys(values)) if values and all(map(accepts, values)) else ()
 
 
 def closest(text: str, allowed: Sequence[str]) -> str | None:

@@ -3,7 +3,7 @@
 Each type carries its limits and the words for them, so that a rule and its message cannot
 drift apart. In `extra`, `check` is for what a pattern cannot say; `private` is searched in a
 refused value, and where it is found the message does not repeat the value; `unquoted` answers
-a number where text belongs; `tidy` corrects the spelling of a refused value, for a suggestion.
+a number where text belongs; `spelling` leads to a suggestion.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from harvester.errors import SettingsError
+from harvester.settings.suggestions import Spelling
 from harvester.settings.values import shown
 
 _DURATION = re.compile(
@@ -120,7 +121,7 @@ AccountId = Annotated[
         description="an account id: 12 digits",
         extra={
             "unquoted": "an id is text in quotes, since leading zeros matter",
-            "tidy": _tidy_account,
+            "spelling": Spelling(_tidy_account),
         },
     ),
 ]
@@ -129,7 +130,7 @@ UnitId = Annotated[
     Meta(
         pattern=r"^(?:r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})\Z",
         description="the id of an organizational unit (ou-ab12-cdefgh34) or of a root (r-ab12)",
-        extra={"tidy": str.lower},
+        extra={"spelling": Spelling(str.lower)},
     ),
 ]
 RoleName = Annotated[
@@ -139,7 +140,7 @@ RoleName = Annotated[
         max_length=576,
         description="a role's name, with its path if it has one (Harvester, security/Harvester):"
         " no ARN, no leading slash; letters, digits and _+=,.@- are allowed",
-        extra={"tidy": _tidy_role},
+        extra={"spelling": Spelling(_tidy_role)},
     ),
 ]
 ExternalId = Annotated[
@@ -162,7 +163,7 @@ RegionName = Annotated[
     Meta(
         pattern=rf"^{_REGION}\Z",
         description="a region's name such as us-east-1",
-        extra={"tidy": _tidy_region},
+        extra={"spelling": Spelling(_tidy_region)},
     ),
 ]
 RegionOrAll = Annotated[
@@ -170,7 +171,7 @@ RegionOrAll = Annotated[
     Meta(
         pattern=rf"^(?:all|{_REGION})\Z",
         description="a region's name such as us-east-1, or the word all",
-        extra={"tidy": _tidy_region},
+        extra={"spelling": Spelling(_tidy_region)},
     ),
 ]
 PageSize = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
@@ -180,7 +181,10 @@ Rate = Annotated[
     float, Meta(gt=0, le=1000, description="a number of requests a second above 0, up to 1000")
 ]
 Duration = Annotated[
-    str, Meta(description=_A_DURATION, extra={"check": _is_duration, "tidy": _tidy_duration})
+    str,
+    Meta(
+        description=_A_DURATION, extra={"check": _is_duration, "spelling": Spelling(_tidy_duration)}
+    ),
 ]
 EndpointUrl = Annotated[
     str,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from harvester.errors import SettingsError
-from harvester.settings.suggestions import SEPARATORS, closest, did_you_mean, meant
+from harvester.settings.suggestions import closest, did_you_mean, meant
 
 SHOWN_CHARACTERS = 80
 """How much of a refused value a message repeats."""
@@ -101,8 +101,8 @@ def _meant(value: object, kind: Any) -> tuple[str, ...]:
     if get_origin(kind) is Literal:
         word = closest(value, get_args(kind))
         return () if word is None else (word,)
-    extra = _extra(kind)
-    if "tidy" not in extra:
+    spelling = _extra(kind).get("spelling")
+    if spelling is None:
         return ()
 
     def accepts(text: str) -> bool:
@@ -112,7 +112,7 @@ def _meant(value: object, kind: Any) -> tuple[str, ...]:
             return False
         return True
 
-    return meant(value, extra["tidy"], accepts, extra.get("separators", SEPARATORS))
+    return meant(value, spelling, accepts)
 
 
 def _refusal(

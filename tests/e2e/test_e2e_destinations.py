@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from harvester.demo_files import MARKER
-from harvester.simulator import Simulator
+from harvester.simulator import Behaviour, Faults, Simulator
 from tests.e2e.support import (
     EVERYTHING,
     Command,
@@ -91,7 +91,9 @@ async def test_a_contradiction_within_one_file_is_still_refused(command: Command
     assert done.err.startswith("harvester: harvester.toml:3: output.compression: 'zstd' is for a")
 
 
-@pytest.mark.parametrize("options", [("-o", "x.ndjson"), ("-o", "x/"), ("--summary", "s.json")])
+@pytest.mark.parametrize(
+    "options", [("-o", "x.ndjson"), ("-o", "x/"), ("--summary", "s.json"), ("--summary", "-")]
+)
 async def test_a_plan_refuses_options_for_output(
     command: Command, options: tuple[str, ...]
 ) -> None:
@@ -108,12 +110,30 @@ async def test_a_plan_uses_no_output_of_the_config_file_and_names_that_file(
     toml = '[output]\npath = "$NOWHERE/x.ndjson"\ncompression = "zstd"\nsummary = "no/s.json"\n'
     (command.folder / "harvester.toml").write_text(toml)
     async with Simulator(organization(**SMALL)) as simulator:
-        done = await command(simulator, "plan", *HERE, "-o", "-")
+        for options in ((), ("-o", "-")):
+            done = await command(simulator, "plan", *HERE, *options)
+            assert done.code == 0, done.err
+            assert [line["region"] for line in done.lines] == ["us-east-1"]
+            assert "harvester.toml" in done.err.splitlines()[0]
         assert pages_asked(simulator) == []
-    assert done.code == 0, done.err
-    assert [line["region"] for line in done.lines] == ["us-east-1"]
-    assert "harvester.toml" in done.err.splitlines()[0]
     assert everything_below(command.folder) == {"harvester.toml"}
+
+
+async def test_the_help_of_plan_names_no_option_for_output(command: Command) -> None:
+    done = await command(None, "plan", "--help")
+    assert b"\n  --region NAME " in done.out
+    assert b"\n  -o, --output" not in done.out
+    assert b"\n  --summary" not in done.out
+
+
+async def test_a_plan_ends_at_its_deadline(command: Command) -> None:
+    one = organization(**SMALL)
+    faults = Faults(hung_operations=frozenset({"GetCallerIdentity"}))
+    async with Simulator(one, faults=faults) as simulator:
+        done = await command(simulator, "plan", *HERE, "--deadline", "0.5s")
+    assert (done.code, done.out) == (3, b"")
+    assert "stopped by the deadline of 0.5s" in done.err
+    assert done.seconds < 15
 
 
 async def test_the_config_file_is_named_at_the_start_of_a_sweep(command: Command) -> None:
@@ -249,3 +269,26 @@ async def test_a_misspelt_mode_of_progress_is_2_with_the_right_one(command: Comm
         assert done.err == (
             "harvester: --progress: 'ON' is not one of on, off, auto; did you mean on?\n"
         )
+
+
+async def test_an_error_that_comes_late_names_the_option_or_the_line(command: Command) -> None:
+    (command.folder / "p.toml").write_text('[aws]\n\nprofile = "nowhere"\n')
+    for name in ("sweep", "plan"):
+        option = await command(None, name, *HERE, "--profile", "nowhere")
+        key = await command(None, name, *HERE, "-c", "p.toml")
+        assert (option.code, key.code) == (2, 2)
+        assert option.err.splitlines()[-1].startswith("harvester: --profile: ")
+        assert "harvester: p.toml:3: aws.profile: " in key.err
+
+
+async def test_an_unfinished_sweep_with_another_selection_names_the_option(
+    command: Command,
+) -> None:
+    one = organization(**SMALL)
+
+    async with Simulator(one, behaviour=Behaviour(latency=0.1)) as simulator:
+        options = (*HERE, "-o", "x.ndjson", "--page-size", "1")
+        await command(simulator, "sweep", *options, "--deadline", "2s")
+        done = await command(simulator, "sweep", *options, "--filter", "severity=HIGH")
+    assert done.code == 2
+    assert "harvester: --filter: the unfinished sweep of this output" in done.err
