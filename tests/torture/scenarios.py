@@ -215,7 +215,7 @@ async def it_is_another_sweep(command: Command, rng: random.Random) -> None:
     done, asked = await resume(command, small(), *other, code=2)
     assert not asked
     (line, hint) = [line for line in done.err.splitlines() if line.strip()][-2:]
-    assert line.startswith("harvester: findings.filters: ")
+    assert line.startswith("harvester: --filter: ")
     assert "{'severity': ['HIGH']}" in line
     assert "--fresh" in hint
     assert journal_of(command.folder).read_bytes() == before
