@@ -6,14 +6,11 @@ the output is a folder.
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harvester.errors import SettingsError
 from harvester.settings.arn_scope import check_arn_scope
 from harvester.settings.checks import check_section, check_section_names, refuse_secrets
 from harvester.settings.conflicts import check_contradictions
@@ -29,9 +26,8 @@ from harvester.settings.sections import (
     OutputSettings,
     RegionSettings,
 )
-from harvester.settings.source import DEFAULT_FILE, MAX_FILE_BYTES, ConfigFile, read_config
+from harvester.settings.source import DEFAULT_FILE, MAX_FILE_BYTES, parse_config, read_config
 from harvester.settings.types import is_path, parse_duration
-from harvester.settings.values import escaped
 from harvester.text import Secret
 
 if TYPE_CHECKING:
@@ -161,7 +157,8 @@ def load_settings(
     key, and a value that is not allowed or contradicts another.
     """
     file = read_config(path)
-    tree, places = ({}, None) if file is None else _parse(file)
+    tree = _veiled({} if file is None else parse_config(file))
+    places = None if file is None else KeyPlaces(file.name, file.text)
     given = overrides or {}
     refuse_secrets(tree, Names(places=places))
     check_section_names(tree, _SECTIONS, Names(places=places))
@@ -170,7 +167,7 @@ def load_settings(
 
 
 def check_settings(settings: Settings, origins: Mapping[str, str] | None = None) -> Settings:
-    """The same settings with every value checked anew, however they were made.
+    """The same settings with every value checked again, however they were made.
 
     Lists become tuples, and values given twice are kept once. `origins` is as for
     ``load_settings``. Raises SettingsError for the first value that is not allowed or
@@ -255,19 +252,3 @@ def _without(content: Any, keys: tuple[str, ...]) -> Any:
     if not isinstance(content, Mapping):
         return content
     return {key: value for key, value in content.items() if key not in keys}
-
-
-def _parse(file: ConfigFile) -> tuple[Mapping[str, Any], KeyPlaces]:
-    """Return the content of a config file, and where its keys stand."""
-    name, data = file.name, file.data
-    try:
-        text = data.decode("utf-8-sig")
-        return _veiled(tomllib.loads(text)), KeyPlaces(name, text)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SettingsError(f"{name}: not UTF-8 text (at line {line}); TOML must be") from None
-    except RecursionError:
-        raise SettingsError(f"{name}: not valid TOML: nested too deeply") from None
-    except ValueError as error:  # beside TOMLDecodeError, an integer of thousands of digits
-        reason = re.sub(r"\s+", " ", escaped(str(error)))[:200]
-        raise SettingsError(f"{name}: not valid TOML: {reason}") from None

@@ -7,11 +7,14 @@ found in the working directory is trusted only if no other user can have written
 from __future__ import annotations
 
 import os
+import re
 import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harvester.errors import SettingsError
 from harvester.settings.values import escaped
@@ -36,7 +39,7 @@ class ConfigFile:
     """
 
     name: str
-    data: bytes = field(repr=False)
+    text: str = field(repr=False)
 
 
 def read_config(path: str | os.PathLike[str] | None) -> ConfigFile | None:
@@ -60,7 +63,29 @@ def read_config(path: str | os.PathLike[str] | None) -> ConfigFile | None:
         raise SettingsError(f"{name}: cannot be read: {escaped(reason)}") from None
     if len(data) > MAX_FILE_BYTES:
         raise SettingsError(f"{name}: larger than 1 MiB, which no config file is")
-    return ConfigFile(name, data)
+    return ConfigFile(name, _decoded(name, data))
+
+
+def _decoded(name: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{name}: not UTF-8 text (at line {line}); TOML must be") from None
+
+
+def parse_config(file: ConfigFile) -> dict[str, Any]:
+    """Return the tables and keys of a config file.
+
+    Raises SettingsError with the line of what is no TOML.
+    """
+    try:
+        return tomllib.loads(file.text)
+    except RecursionError:
+        raise SettingsError(f"{file.name}: not valid TOML: nested too deeply") from None
+    except ValueError as error:  # beside TOMLDecodeError, an integer of thousands of digits
+        reason = re.sub(r"\s+", " ", escaped(str(error)))[:200]
+        raise SettingsError(f"{file.name}: not valid TOML: {reason}") from None
 
 
 def _read_found() -> bytes:
@@ -104,5 +129,6 @@ def _check(found: os.stat_result, subject: str) -> None:
 def _distrust(reason: str) -> SettingsError:
     return SettingsError(
         f"{DEFAULT_FILE}: not used, because {escaped(reason)}; it decides where credentials are"
-        f" sent. Name it with -c {DEFAULT_FILE} if you trust it, or remove it"
+        f" sent. Name it with -c {DEFAULT_FILE} if you trust it, or make it and its directory"
+        " yours alone (chown, chmod go-w)"
     )
