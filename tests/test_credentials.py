@@ -11,6 +11,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from harvester.aws.chain import Chain
 from harvester.aws.credentials import OwnCredentials, RoleCredentials, Session
 from harvester.errors import RefusedError, StartError
 from harvester.simulator import Behaviour, Organization, Simulator
@@ -177,7 +178,7 @@ async def test_keys_never_show_in_a_repr() -> None:
 async def test_own_credentials_come_from_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFIRST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    own = OwnCredentials(None)
+    own = OwnCredentials.of_chain(Chain())
     keys = await own.current()
     assert (keys.access_key, keys.secret_key, keys.token) == ("AKIAFIRST", "secret", None)
     assert await own.current() is keys, "the same keys as long as they are the same"
@@ -196,15 +197,15 @@ async def test_own_credentials_of_a_profile(
 ) -> None:
     _configure(monkeypatch, tmp_path, "aws_access_key_id = AKIAP\naws_secret_access_key = secret")
 
-    assert (await OwnCredentials("p").current()).access_key == "AKIAP"
+    assert (await OwnCredentials.of_chain(Chain("p")).current()).access_key == "AKIAP"
     with pytest.raises(StartError, match="no AWS credentials") as caught:
-        await OwnCredentials("absent").current()
+        await OwnCredentials.of_chain(Chain("absent")).current()
     assert caught.value.hint
 
 
 async def test_no_credentials_at_all() -> None:
     with pytest.raises(StartError, match="no AWS credentials found") as caught:
-        await OwnCredentials(None).current()
+        await OwnCredentials.of_chain(Chain()).current()
 
     assert caught.value.hint
     assert caught.value.exit_code == 4
@@ -223,7 +224,7 @@ async def test_a_renewing_source_is_followed(
     )
     script.chmod(0o700)
     _configure(monkeypatch, tmp_path, f"credential_process = {script}")
-    own = OwnCredentials("p")
+    own = OwnCredentials.of_chain(Chain("p"))
     keys = [(await own.current()).access_key for _ in range(2)]
 
     assert len(set(keys)) == 2
@@ -250,7 +251,7 @@ async def test_a_source_that_gives_none_is_a_start_error(
     monkeypatch.setenv("HOME", str(tmp_path))
     _configure(monkeypatch, tmp_path, lines)
     with pytest.raises(StartError, match="no AWS credentials") as caught:
-        await OwnCredentials("p").current()
+        await OwnCredentials.of_chain(Chain("p")).current()
 
     assert "\n" not in str(caught.value)
 
@@ -270,7 +271,7 @@ async def test_a_profile_whose_role_is_refused_is_a_start_error(
             f"aws_secret_access_key = {caller.secret_key}",
         )
         with pytest.raises(StartError, match="AccessDenied"):
-            await OwnCredentials("p").current()
+            await OwnCredentials.of_chain(Chain("p")).current()
 
 
 def _configure(monkeypatch: pytest.MonkeyPatch, folder: Path, lines: str) -> None:

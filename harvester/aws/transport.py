@@ -5,10 +5,13 @@ from __future__ import annotations
 import ssl
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiobotocore.httpsession import AIOHTTPSession
-from botocore.exceptions import ClientError, SSLError
+from botocore.exceptions import ClientError, ProxyConnectionError, SSLError
+from botocore.httpsession import mask_proxy_url
 
+from harvester.aws.proxies import LOGIN_STATUS, ProxyStatusError, check_proxy
 from harvester.settings.endpoints import check_endpoint, is_loopback
 
 _REDIRECTS, _ERRORS = 300, 400
@@ -24,7 +27,7 @@ def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
     - it does not go unencrypted to another machine, unless that is allowed;
     - it follows no redirect, which would take its session token to any host;
     - certificates and the names in them are checked, or there is no connection;
-    - what is for this machine goes through no proxy.
+    - what is for this machine goes through no proxy, and nothing through one that is not usable.
     """
     contexts: dict[Any, Any] = {}
     good: set[str] = set()
@@ -45,8 +48,9 @@ def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
             address = request.url.partition("?")[0]
             if address not in good:
                 check_endpoint("endpoint", address, allow_insecure=allow_insecure)
+                _check_proxy(self._proxy_config, address)
                 good.add(address)
-            return _no_redirect(await super().send(request))
+            return _usable(await super().send(request), _proxy_of(self._proxy_config, address))
 
         async def _get_session(self, proxy_url: str | None) -> _Direct:
             return _Direct(await super()._get_session(proxy_url))
@@ -80,7 +84,22 @@ class _Direct:
         )
 
 
-def _no_redirect(response: Any) -> Any:
+def _proxy_of(proxies: Any, address: str) -> str | None:
+    proxy: str | None = proxies.proxy_url_for(address)
+    return None if is_loopback(urlsplit(address).hostname) else proxy
+
+
+def _check_proxy(proxies: Any, address: str) -> None:
+    if _proxy_of(proxies, address):
+        scheme = address.partition(":")[0]
+        check_proxy(proxies._proxies[scheme], scheme)  # noqa: SLF001  # as the variable has it
+
+
+def _usable(response: Any, proxy: str | None) -> Any:
+    if proxy and response.status_code == LOGIN_STATUS:  # of a request without a tunnel
+        response.raw.close()
+        cause = ProxyStatusError(LOGIN_STATUS)
+        raise ProxyConnectionError(proxy_url=mask_proxy_url(proxy), error=cause)
     if _REDIRECTS <= response.status_code < _ERRORS:
         response.raw.close()
         message = "the endpoint redirects to another place, and that is not followed"

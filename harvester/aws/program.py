@@ -1,0 +1,120 @@
+"""Running a `credential_process` program, bounded in time and output, and ended with the run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from harvester.errors import CredentialsError
+from harvester.settings.values import shown
+
+PROGRAM_SECONDS = 30.0
+"""The longest that a program may take."""
+
+ATTENDED_SECONDS = 120.0
+"""The same where stdin is a terminal: the program may ask somebody something."""
+
+_MOST_BYTES = 1 << 20
+_LEAVE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What a program printed, as the SDK expects it of a finished process."""
+
+    stdout: bytes
+    returncode: int = 0
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        """Return the outputs."""
+        return self.stdout, b""
+
+
+def attended() -> bool:
+    """Whether somebody may answer what a program asks: stdin is a terminal."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+
+
+async def run_program(program: str, *arguments: str, **_: Any) -> Printed:
+    """Run a program and return what it printed.
+
+    Its errors are not repeated: they may hold secrets, and so may its arguments.
+
+    Raises:
+        CredentialsError: it cannot be started, failed, or did not end in time.
+    """
+    seconds = ATTENDED_SECONDS if attended() else PROGRAM_SECONDS
+    try:
+        process = await _start(program, *arguments)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CredentialsError(f"{shown(program)} cannot be started: {reason}") from None
+    try:
+        with anyio.fail_after(seconds):
+            output = await _read(process, program)
+            code = await process.wait()
+    except BaseException as error:
+        with anyio.CancelScope(shield=True):
+            await _end(process)
+        if not isinstance(error, TimeoutError):
+            raise
+        raise CredentialsError(f"{shown(program)} did not end in {seconds:.0f} seconds") from None
+    if code:
+        raise CredentialsError(f"{shown(program)} {_fate(code)}")
+    return Printed(output)
+
+
+async def _start(program: str, *arguments: str) -> Process:
+    # Without a terminal, a session of its own: so that whatever it starts can be ended with it.
+    return await asyncio.create_subprocess_exec(
+        program,
+        *arguments,
+        stdin=None if attended() else DEVNULL,
+        stdout=PIPE,
+        stderr=None if attended() and sys.stderr.isatty() else DEVNULL,
+        start_new_session=not attended(),
+    )
+
+
+async def _read(process: Process, program: str) -> bytes:
+    assert process.stdout is not None  # noqa: S101  # a pipe, see `_start`
+    output = bytearray()
+    while block := await process.stdout.read(1 << 16):
+        output += block
+        if len(output) > _MOST_BYTES:
+            raise CredentialsError(f"{shown(program)} printed more than 1 MiB")
+    return bytes(output)
+
+
+async def _end(process: Process) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal(process, number)
+        with anyio.move_on_after(_LEAVE_SECONDS):
+            await process.wait()
+    _signal(process, signal.SIGKILL)  # what it started may have outlived it
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  # its pipes as well
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        if attended():
+            process.send_signal(number)
+        else:
+            os.killpg(process.pid, number)
+
+
+def _fate(code: int) -> str:
+    if code > 0:
+        return f"ended with status {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
