@@ -171,9 +171,8 @@ class Journey:
 
     async def _visit_targets(self, do: Callable[[Visit], Awaitable[Ended]]) -> None:
         width = self._settings.limits.max_concurrency
-        caller = await self._accounts.caller()
+        caller = await self._entry.caller()
         self._emit(CallerIdentified(account=caller.account, arn=caller.arn))
-        self._entry.note(caller)
         accounts = await self._accounts.choose(caller)
         self._emit(AccountsChosen(accounts=tuple(account.id for account in accounts)))
         if not any(account.active for account in accounts):

@@ -18,7 +18,7 @@ from harvester.aws.known_regions import (
     unknown_regions,
 )
 from harvester.aws.partitions import Partitions
-from harvester.errors import SettingsError
+from harvester.errors import RefusedError, SettingsError, StartError
 from harvester.model import Caller
 from harvester.paging.channel import Exchange
 from harvester.settings import Settings
@@ -38,12 +38,28 @@ class Entry:
     home: Home
     partitions: Partitions
 
-    def note(self, caller: Caller) -> None:
-        """Ask a region of the caller's own partition, if the one before was no more than a guess."""
+    async def caller(self) -> Caller:
+        """Return who calls, and ask a region of the caller's own partition from now on.
+
+        Raises:
+            StartError: there are no credentials, or STS does not take them.
+        """
+        others = self.home.others
+        try:
+            caller = await self.accounts.caller()
+        except StartError as error:
+            if not others or not isinstance(error.__cause__, RefusedError):
+                raise
+            self._move_to(others[0], others[1:], guessed=True)
+            return await self.caller()
         known = self.partitions.by_name.get(caller.partition)
-        if not self.home.certain and known and self.home.region not in known.regions:
-            self.home = Home(known.default, known.default)
-            self.accounts.move_to(known.default)
+        if known and self.home.guessed:
+            self._move_to(known.default)
+        return caller
+
+    def _move_to(self, region: str, others: tuple[str, ...] = (), *, guessed: bool = False) -> None:
+        self.home = Home(region, region, others, guessed)
+        self.accounts.move_to(region)
 
 
 async def enter(settings: Settings, clients: Clients, exchange: Exchange) -> Entry:

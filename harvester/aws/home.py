@@ -18,7 +18,9 @@ from harvester.aws.session import Session
 from harvester.errors import SettingsError
 from harvester.settings import RegionSettings
 
-_PLACEHOLDER = "us-east-1"
+_GUESSES = ("us-west-2", "cn-northwest-1", "us-gov-west-1")
+"""Regions that requests to an endpoint of the user's own are signed for, one of each partition."""
+
 _OF_OPTION = "regions.include (--region)"
 
 
@@ -29,13 +31,15 @@ class Home:
     Attributes:
         region: the region's name.
         default: the region that is swept where no region is given.
-        certain: whether its partition is the caller's; if not, it only signs requests to an
-            endpoint of the user's own, and the caller's ARN tells the partition.
+        others: regions to try where this one does not know the caller's keys.
+        guessed: whether the region is a guess. It is one only where requests go to an endpoint of
+            the user's own; the caller's ARN then tells the partition.
     """
 
     region: str
     default: str
-    certain: bool = True
+    others: tuple[str, ...] = ()
+    guessed: bool = False
 
 
 def named_regions(settings: RegionSettings, session: Session) -> list[tuple[str, str]]:
@@ -78,8 +82,9 @@ async def find_home(
     """
     for region in _evidence(session, partitions, endpoints):
         return Home(region, region)
-    if "sts" in endpoints:  # nothing goes to AWS: the region only signs
-        return Home(_PLACEHOLDER, _PLACEHOLDER, certain=False)
+    if "sts" in endpoints:
+        first, *others = _GUESSES
+        return Home(first, first, tuple(others), guessed=True)
     if (await chain.load()).method in INSTANCE_METHODS:
         own = await chain.instance_region()
         if own and partitions.of_region(own):
