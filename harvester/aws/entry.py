@@ -44,22 +44,27 @@ class Entry:
         Raises:
             StartError: there are no credentials, or STS does not take them.
         """
-        others = self.home.others
-        try:
-            caller = await self.accounts.caller()
-        except StartError as error:
-            if not others or not isinstance(error.__cause__, RefusedError):
-                raise
-            self._move_to(others[0], others[1:], guessed=True)
-            return await self.caller()
-        known = self.partitions.by_name.get(caller.partition)
-        if known and self.home.guessed:
-            self._move_to(known.default)
-        return caller
+        guessed, refusal = self.home.guessed, None
+        for region in (self.home.region, *self.home.others):
+            self._move_to(region)
+            try:
+                caller = await self.accounts.caller()
+            except StartError as error:
+                refusal = refusal or error
+                if not isinstance(error.__cause__, RefusedError):
+                    break
+            else:
+                known = self.partitions.by_name.get(caller.partition)
+                if guessed and known:
+                    self._move_to(known.default)
+                return caller
+        assert refusal is not None  # noqa: S101  # the loop ends by an error or returns
+        raise refusal
 
-    def _move_to(self, region: str, others: tuple[str, ...] = (), *, guessed: bool = False) -> None:
-        self.home = Home(region, region, others, guessed)
-        self.accounts.move_to(region)
+    def _move_to(self, region: str) -> None:
+        if region != self.home.region:
+            self.home = Home(region, region)
+            self.accounts.move_to(region)
 
 
 async def enter(settings: Settings, clients: Clients, exchange: Exchange) -> Entry:

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from harvester.errors import CredentialsError
-from harvester.settings.values import shown
+from harvester.text import printable
 
 PROGRAM_SECONDS = 30.0
 """The longest that a program may take."""
@@ -43,32 +43,35 @@ def attended() -> bool:
     return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
-async def run_program(program: str, *arguments: str, **_: Any) -> Printed:
-    """Run a program and return what it printed.
+async def run_program(
+    program: str, *arguments: str, seconds: float | None = None, **_: Any
+) -> Printed:
+    """Run a program, for so many seconds at most, and return its output.
 
     Its errors are not repeated: they may hold secrets, and so may its arguments.
 
     Raises:
         CredentialsError: it cannot be started, failed, or did not end in time.
     """
-    seconds = ATTENDED_SECONDS if attended() else PROGRAM_SECONDS
+    name = repr(printable(program, 200))
+    seconds = seconds or (ATTENDED_SECONDS if attended() else PROGRAM_SECONDS)
     try:
         process = await _start(program, *arguments)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise CredentialsError(f"{shown(program)} cannot be started: {reason}") from None
+        raise CredentialsError(f"{name} cannot be started: {reason}") from None
     try:
         with anyio.fail_after(seconds):
-            output = await _read(process, program)
+            output = await _read(process, name)
             code = await process.wait()
     except BaseException as error:
         with anyio.CancelScope(shield=True):
             await _end(process)
         if not isinstance(error, TimeoutError):
             raise
-        raise CredentialsError(f"{shown(program)} did not end in {seconds:.0f} seconds") from None
+        raise CredentialsError(f"{name} did not end in {seconds:.0f} seconds") from None
     if code:
-        raise CredentialsError(f"{shown(program)} {_fate(code)}")
+        raise CredentialsError(f"{name} {_fate(code)}")
     return Printed(output)
 
 
@@ -84,13 +87,13 @@ async def _start(program: str, *arguments: str) -> Process:
     )
 
 
-async def _read(process: Process, program: str) -> bytes:
+async def _read(process: Process, name: str) -> bytes:
     assert process.stdout is not None  # noqa: S101  # a pipe, see `_start`
     output = bytearray()
     while block := await process.stdout.read(1 << 16):
         output += block
         if len(output) > _MOST_BYTES:
-            raise CredentialsError(f"{shown(program)} printed more than 1 MiB")
+            raise CredentialsError(f"{name} printed more than 1 MiB")
     return bytes(output)
 
 
