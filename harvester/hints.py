@@ -139,6 +139,15 @@ _BY_CODE = {
     "NameNotResolved": "no such host: does Image Builder exist in this region? "
     "Else exclude it with --exclude-region",
     "Unreachable": "no connection: check the network, the proxy and --endpoint-url",
+    "ProxyAuthenticationRequired": "put a user and password into the proxy's variable "
+    "(http://USER:PASSWORD@HOST:PORT), or name the host in NO_PROXY",
+    "HTTP407": "a proxy asks for a user and password: put them into its variable "
+    "(http://USER:PASSWORD@HOST:PORT)",
+    "ProxyRefused": "ask for this host to be allowed on the proxy, or name the host in NO_PROXY",
+    "ProxyUnreachable": "check the proxy's variable, or unset it, or name hosts that need no "
+    "proxy in NO_PROXY",
+    "CredentialsError": "log in again, or see why the source of the credentials fails, and run "
+    "the sweep again",
     "TLSFailed": "check AWS_CA_BUNDLE and the proxy's certificate",
     "RequestTimeTooSkewed": _SET_CLOCK,
     "SignatureDoesNotMatch": "the secret key is not the one that belongs to the access key",

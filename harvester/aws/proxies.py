@@ -61,12 +61,10 @@ def without_password(url: str) -> str:
     return url[:start] + host
 
 
-def read_proxy_error(
-    error: ProxyConnectionError, scheme: str = "https"
-) -> tuple[type[errors.ServiceError], str, str]:
+def read_proxy_error(error: ProxyConnectionError) -> tuple[type[errors.ServiceError], str, str]:
     """Return the kind, code and message of our own error for one of the way to a proxy."""
     url = without_password(str(error.kwargs.get("proxy_url", "")))
-    proxy = f"the proxy {url} ({variable_of(scheme)})"
+    proxy = f"the proxy {url} ({_variable_for(url)})"
     cause = error.kwargs.get("error")
     status = getattr(cause, "status", None)
     if status == LOGIN_STATUS:
@@ -76,6 +74,19 @@ def read_proxy_error(
         return kind, REFUSED, f"{proxy} does not connect to this host: status {status}"
     reason = getattr(cause, "strerror", None) or str(cause) or "no connection"
     return errors.UnreachableError, UNREACHABLE, f"{proxy} cannot be reached: {reason}"
+
+
+def _variable_for(url: str) -> str:
+    """Return the variable that has a proxy's URL, given without its password."""
+    for scheme in ("https", "http"):
+        name = variable_of(scheme)
+        if _host(without_password(os.environ.get(name, ""))) == _host(url):
+            return name
+    return variable_of("https")
+
+
+def _host(url: str) -> str:
+    return url.rpartition("//")[2].rstrip("/")
 
 
 def _fault(value: str) -> str | None:

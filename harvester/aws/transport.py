@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,7 +41,7 @@ def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
             # What the environment says of a proxy is worked out once for an address, and not
             # for every request.
             proxies = self._proxy_config
-            proxies.proxy_url_for = lru_cache(_ADDRESSES)(proxies.proxy_url_for)
+            proxies.proxy_url_for = lru_cache(_ADDRESSES)(_unless_loopback(proxies.proxy_url_for))
             proxies.proxy_headers_for = lru_cache(_ADDRESSES)(proxies.proxy_headers_for)
 
         async def send(self, request: Any) -> Any:
@@ -50,7 +51,7 @@ def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
                 check_endpoint("endpoint", address, allow_insecure=allow_insecure)
                 _check_proxy(self._proxy_config, address)
                 good.add(address)
-            return _usable(await super().send(request), _proxy_of(self._proxy_config, address))
+            return _usable(await super().send(request), self._proxy_config.proxy_url_for(address))
 
         async def _get_session(self, proxy_url: str | None) -> _Direct:
             return _Direct(await super()._get_session(proxy_url))
@@ -69,28 +70,22 @@ def session_class(*, allow_insecure: bool) -> type[AIOHTTPSession]:
 
 
 class _Direct:
-    """A session of aiohttp for requests that go straight to their host and no further."""
+    """A session of aiohttp for requests that go to their host and no further."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
 
-    async def request(self, method: str, *, url: Any, proxy: Any, **options: Any) -> Any:
-        return await self._session.request(
-            method,
-            url=url,
-            proxy=None if proxy is None or is_loopback(url.host) else proxy,
-            allow_redirects=False,
-            **options,
-        )
+    async def request(self, method: str, **options: Any) -> Any:
+        return await self._session.request(method, allow_redirects=False, **options)
 
 
-def _proxy_of(proxies: Any, address: str) -> str | None:
-    proxy: str | None = proxies.proxy_url_for(address)
-    return None if is_loopback(urlsplit(address).hostname) else proxy
+def _unless_loopback(proxy_for: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """Return the same function, but with no proxy for this machine."""
+    return lambda url: None if is_loopback(urlsplit(url).hostname) else proxy_for(url)
 
 
 def _check_proxy(proxies: Any, address: str) -> None:
-    if _proxy_of(proxies, address):
+    if proxies.proxy_url_for(address):
         scheme = address.partition(":")[0]
         check_proxy(proxies._proxies[scheme], scheme)  # noqa: SLF001  # as the variable has it
 
