@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from harvester.simulator import Organization, Simulator
+from harvester.simulator import Behaviour, Organization, Simulator
 from tests.e2e.support import (
     EVERYTHING,
+    LEVEL,
     Command,
     Done,
     assert_same,
@@ -53,13 +54,20 @@ def _program(command: Command, text: str) -> str:
     return str(path)
 
 
-def _lending(command: Command, simulator: Simulator, seconds: int) -> str:
-    """A program that gives the caller's keys for so many seconds, and notes its runs in `runs`."""
+def _lending(command: Command, simulator: Simulator, seconds: float, *, times: int = 1000) -> str:
+    """A program that gives the caller's keys for so many seconds, and notes its runs in `runs`.
+
+    After so many times it fails.
+    """
     caller = simulator.credentials()
     return _program(
         command,
-        f"""import datetime, json
-open("runs", "a").write("x")
+        f"""import datetime, json, sys
+with open("runs", "a+") as runs:
+    runs.write("x")
+    runs.seek(0)
+    if len(runs.read()) > {times}:
+        sys.exit("canary-secret")
 end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds={seconds})
 print(json.dumps({{"Version": 1, "AccessKeyId": {caller.access_key_id!r},
     "SecretAccessKey": {caller.secret_key!r}, "Expiration": end.isoformat()}}))
@@ -81,6 +89,42 @@ async def test_a_program_with_short_lived_keys_is_run_once_for_twenty_accounts(
     assert done.code == 0, done.err
     assert_same(command.found(), truth(one))
     assert (command.folder / "runs").read_text() == "x"
+
+
+_SHORT = Behaviour(session_duration=4)
+_BUSY = ("--max-rate", "2", "--split", "none", "--page-size", "25")
+
+
+async def test_keys_that_end_in_the_middle_of_a_sweep_are_refreshed(command: Command) -> None:
+    one = organization(**{**_ONE, "accounts": 8, "findings": 1200, **LEVEL})
+    async with Simulator(one, behaviour=_SHORT) as simulator:
+        program = _lending(command, simulator, 4)
+        env = _config(command, f"[profile p]\ncredential_process = {program}\n")
+        done = await command.sweep(simulator, *EVERYTHING, *_BUSY, "--profile", "p", env=env)
+        sent = len(simulator.requests)
+    assert done.code == 0, done.err
+    assert_same(command.found(), truth(one))
+    assert 1 < len((command.folder / "runs").read_text()) < min(12, sent / 5)
+
+
+async def test_a_program_that_fails_in_the_middle_of_a_sweep_is_not_run_for_each_account(
+    command: Command,
+) -> None:
+    one = organization(**{**_ONE, "accounts": 20, "findings": 6000, **LEVEL})
+    async with Simulator(one, behaviour=_SHORT) as simulator:
+        program = _lending(command, simulator, 4, times=1)
+        env = _config(command, f"[profile p]\ncredential_process = {program}\n")
+        done = await command.sweep(simulator, *EVERYTHING, *_BUSY, "--profile", "p", env=env)
+    assert done.code == 3, done.err
+    assert len(done.problems) > 3
+    assert {(stage, code) for _, stage, code in done.problems.values()} == {
+        ("credentials", "CredentialsError")
+    }
+    assert len((command.folder / "runs").read_text()) <= 5
+    assert "the credential_process of profile p: " in done.err
+    assert "ended with status 1" in done.err
+    assert done.err.count("cannot be refreshed, the keys are valid until") == 1
+    assert "canary" not in done.err
 
 
 def _hanging(command: Command) -> str:
@@ -155,8 +199,12 @@ async def test_an_sso_login_is_asked_for_by_the_name_of_its_profile(command: Com
     asked = []
     command.home.mkdir(exist_ok=True)
 
+    granted: dict[str, object] = {}
+
     async def handle(request: web.BaseRequest) -> web.Response:
         asked.append((request.path, request.headers["x-amz-sso_bearer_token"]))
+        if granted:
+            return web.json_response({"roleCredentials": granted})
         headers = {"x-amzn-ErrorType": "UnauthorizedException"}
         return web.Response(status=401, headers=headers, body=b'{"message": "canary-token"}')
 
@@ -180,6 +228,16 @@ async def test_an_sso_login_is_asked_for_by_the_name_of_its_profile(command: Com
         assert done.code == 2
         assert "would send session tokens unencrypted" in done.err
         assert len(asked) == 1
+
+        async with Simulator(organization(**_ONE)) as simulator:
+            caller = simulator.credentials()
+            granted |= {"accessKeyId": caller.access_key_id, "secretAccessKey": caller.secret_key}
+            granted |= {"sessionToken": "", "expiration": 4_000_000_000_000}
+            env = {**env, "AWS_ENDPOINT_URL": simulator.url, "AWS_ENDPOINT_URL_SSO": url}
+            done = await command.sweep(
+                simulator, "--profile", "p", "--region", "us-east-1", env=env
+            )
+            assert done.code == 0, done.err
 
 
 def _log_in(home: Path) -> None:
