@@ -86,7 +86,7 @@ async def _failure(home: Path, text: str, profile: str | None = "p") -> Credenti
         ("[profile p]\naws_access_key_id = AKIA", "profile p", "check --profile"),
         (
             f"[profile p]\n{_ROLE}\nsource_profile = q\n{_MFA}\n[profile q]\n{_KEYS}",
-            "the role of profile p: it needs an MFA code (arn:aws:iam::1:mfa/me)",
+            "the role of profile p: it needs an MFA code (arn:aws:iam::1:mfa/me), and there",
             "aws configure export-credentials --profile p --format env",
         ),
     ],

@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from aiobotocore._helpers import resolve_awaitable
 from aiobotocore.config import AioConfig
@@ -28,13 +28,14 @@ from botocore.exceptions import BotoCoreError
 from harvester.aside import call_aside
 from harvester.aws.answers import BodyReader, read_by
 from harvester.aws.endpoints import SERVICES
+from harvester.aws.mfa import CodeNeededError, Codes
 from harvester.aws.models import quicken
 from harvester.aws.program import ATTENDED_SECONDS, PROGRAM_SECONDS, attended, run_program
 from harvester.aws.session import Session
 from harvester.aws.sources import advice_for, describe, reason_of
 from harvester.aws.transport import session_class
 from harvester.errors import CredentialsError, HarvesterError
-from harvester.text import Secret, redact
+from harvester.text import Secret
 
 T = TypeVar("T")
 
@@ -91,13 +92,22 @@ class Chain:
     http_session: type[AIOHTTPSession] | None = None
     region: str | None = None
 
-    async def load(self) -> Loaded:
+    async def load(self, *, ask: bool = True) -> Loaded:
         """Return the keys of the first source that has some.
 
+        With `ask`, somebody at the terminal is asked for an MFA code where one is needed.
+
         Raises:
-            CredentialsError: no source has, or the one in charge fails.
+            CredentialsError: no source has keys, or the one in charge fails.
         """
-        return await self._aside(self._load)
+        return await self._aside(partial(self._load_with, Codes(ask=ask)))
+
+    async def _load_with(self, codes: Codes) -> Loaded:
+        while True:
+            try:
+                return await self._load(codes)
+            except CodeNeededError as need:
+                await codes.ask(need.device)
 
     async def instance_region(self) -> str | None:
         """Return the region of the instance that this process runs on, None where it tells none."""
@@ -113,10 +123,10 @@ class Chain:
                 hint="check the profile's source of credentials, and the network",
             ) from None
 
-    async def _load(self) -> Loaded:
+    async def _load(self, codes: Codes) -> Loaded:
         session = self._session()
         try:
-            for provider in self._providers(session):
+            for provider in self._providers(session, codes):
                 found = await provider.load()
                 if found is None:
                     continue
@@ -153,27 +163,30 @@ class Chain:
         session.set_default_client_config(config)
         return session
 
-    def _providers(self, session: Session) -> list[Any]:
+    def _providers(self, session: Session, codes: Codes) -> list[Any]:
         resolver = create_credential_resolver(session, region_name=self.region)
-        return _adapted(resolver.providers, session)
+        return _adapted(resolver.providers, session, codes)
 
 
-def _adapted(providers: list[Any], session: Session) -> list[Any]:
-    """Make providers name themselves in errors, refresh nothing, and ask nobody."""
+def _adapted(providers: list[Any], session: Session, codes: Codes) -> list[Any]:
+    """Make providers name themselves in errors, and refresh nothing; return them."""
     for provider in providers:
         if isinstance(provider, AioProcessProvider):
             provider._popen = run_program  # noqa: SLF001  # a constructor's argument
         if isinstance(provider, AioAssumeRoleProvider):
-            provider._prompter = partial(_no_prompt, provider)  # noqa: SLF001  # likewise
+            profile = provider._profile_name  # noqa: SLF001  # likewise
+            provider._prompter = partial(codes.prompt, profile)  # noqa: SLF001
             builder = provider._profile_provider_builder  # noqa: SLF001  # of source profiles
-            builder.providers = _adapting(builder.providers, session)
+            builder.providers = _adapting(builder.providers, session, codes)
         provider.load = partial(_load_from, provider, provider.load, session)
     return providers
 
 
-def _adapting(make: Callable[..., list[Any]], session: Session) -> Callable[..., list[Any]]:
+def _adapting(
+    make: Callable[..., list[Any]], session: Session, codes: Codes
+) -> Callable[..., list[Any]]:
     def made(*arguments: Any, **options: Any) -> list[Any]:
-        return _adapted(make(*arguments, **options), session)
+        return _adapted(make(*arguments, **options), session, codes)
 
     return made
 
@@ -212,16 +225,6 @@ def _failure(source: str, error: Exception, session: Session) -> CredentialsErro
     made = CredentialsError(f"{_NONE}: {source}: {reason}", hint=getattr(error, "hint", None))
     made.__cause__ = cause
     return made
-
-
-def _no_prompt(provider: Any, prompt: str) -> NoReturn:
-    profile = provider._profile_name  # noqa: SLF001  # a constructor's argument
-    raise CredentialsError(
-        f"it needs an MFA code ({redact(prompt).removeprefix('Enter MFA code for ').rstrip(': ')})",
-        hint="harvester asks for none: run "
-        f'eval "$(aws configure export-credentials --profile {profile} --format env)" first, '
-        "then harvester without --profile",
-    )
 
 
 def _secrets(session: Session) -> tuple[str, ...]:

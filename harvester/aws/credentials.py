@@ -203,9 +203,12 @@ class OwnCredentials(RefreshedCredentials):
     @classmethod
     def of_chain(cls, chain: Chain) -> Self:
         """Return the credentials that a chain loads."""
+        loaded = False
 
         async def obtain() -> Session:
-            found = await chain.load()
+            nonlocal loaded
+            found = await chain.load(ask=not loaded)
+            loaded = True
             keys = _veiled(found.access_key, found.secret_key, found.token)
             return Session(keys, found.expires, found.source)
 

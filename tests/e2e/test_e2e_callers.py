@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import os
+import pty
 import signal
 import sys
-from collections.abc import Mapping
+import termios
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -169,24 +174,101 @@ async def _could_not_begin(
     return said.removeprefix("harvester: "), hint.removeprefix("  hint: ")
 
 
-async def test_an_mfa_code_is_not_asked_for_and_the_advice_works(command: Command) -> None:
-    async with Simulator(organization(**_ONE)) as simulator:
-        env = _config(
-            command,
-            "[profile p]\nrole_arn = arn:aws:iam::111122223333:role/R\nsource_profile = q\n"
-            f"mfa_serial = arn:aws:iam::111122223333:mfa/me\n[profile q]\n{_keys(simulator)}",
-        )
+def _with_mfa(command: Command, simulator: Simulator) -> dict[str, str]:
+    return _config(
+        command,
+        "[profile p]\nrole_arn = arn:aws:iam::111122223333:role/R\nsource_profile = q\n"
+        f"mfa_serial = arn:aws:iam::111122223333:mfa/me\n[profile q]\n{_keys(simulator)}",
+    )
+
+
+async def test_an_mfa_code_is_not_asked_for_without_a_terminal_and_the_advice_works(
+    command: Command,
+) -> None:
+    async with Simulator(Organization.single()) as simulator:
+        env = _with_mfa(command, simulator)
         said, hint = await _could_not_begin(command, simulator, env, "--profile", "p")
         assert said == (
             "no AWS credentials: the role of profile p: it needs an MFA code"
-            " (arn:aws:iam::111122223333:mfa/me)"
+            " (arn:aws:iam::111122223333:mfa/me), and there is no terminal to ask at"
         )
         assert "export-credentials --profile p --format env" in hint
         assert "without --profile" in hint
         assert simulator.requests == []
-        # What that command sets:
-        done = await command.sweep(simulator, env=_config(command, (command.folder / "aws-config").read_text()) | simulator.environment())  # fmt: skip
+        # The variables that this command sets:
+        keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        env |= {name: simulator.environment()[name] for name in keys}
+        done = await command.sweep(simulator, env=env)
         assert done.code == 0, done.err
+
+
+@asynccontextmanager
+async def _at_a_terminal(
+    command: Command, simulator: Simulator, *options: str, env: Mapping[str, str]
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, int, Callable[[], str]]]:
+    """A sweep with a terminal; yields the process, the terminal, and what reads its screen."""
+    ours, its = pty.openpty()
+    os.set_blocking(ours, False)
+    screen = bytearray()
+
+    def read() -> str:
+        with suppress(OSError):
+            screen.extend(os.read(ours, 65536))
+        return screen.decode()
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "harvester", "sweep", "-o", "out.ndjson", *options),
+        cwd=command.folder,
+        env=command.environment(simulator, env),
+        stdin=its,
+        stderr=its,
+    )
+    try:
+        yield process, ours, read
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        os.close(ours)
+        os.close(its)
+
+
+def _echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
+async def test_an_mfa_code_is_asked_for_at_a_terminal(command: Command) -> None:
+    async with Simulator(Organization.single()) as simulator:
+        env = _with_mfa(command, simulator)
+        async with _at_a_terminal(command, simulator, "--profile", "p", env=env) as (
+            process,
+            terminal,
+            screen,
+        ):
+            prompt = "Enter MFA code for arn:aws:iam::111122223333:mfa/me:"
+            await until(lambda: prompt in screen() and not _echoes(terminal))
+            os.write(terminal, b"123456\n")
+            await until(lambda: screen() and process.returncode is not None)
+            assert process.returncode == 0, screen()
+            assert "123456" not in screen()
+            assert _echoes(terminal)
+        assumed = [one for one in simulator.requests if one.operation == "AssumeRole"]
+        assert [one.parameters["TokenCode"] for one in assumed] == ["123456"]
+
+
+async def test_a_run_that_asks_for_an_mfa_code_can_be_stopped(command: Command) -> None:
+    async with Simulator(Organization.single()) as simulator:
+        env = _with_mfa(command, simulator)
+        async with _at_a_terminal(command, simulator, "--profile", "p", env=env) as (
+            process,
+            terminal,
+            screen,
+        ):
+            await until(lambda: "Enter MFA code" in screen() and not _echoes(terminal))
+            process.terminate()
+            await until(lambda: screen() and process.returncode is not None)
+            assert process.returncode == 143
+            assert _echoes(terminal)
 
 
 _SSO = (
