@@ -123,7 +123,8 @@ class ServiceError(HarvesterError):
         status: int | None = None,
     ) -> None:
         where = " in ".join(part for part in (account, region) if part)
-        super().__init__(f"{operation}{f' for {where}' if where else ''}: {code}: {message}")
+        words = f": {message}" if message else ""
+        super().__init__(f"{operation}{f' for {where}' if where else ''}: {code}{words}")
         self.code = code
         self.message = message
         self.operation = operation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -119,3 +120,24 @@ async def test_a_call_aside_passes_values_and_errors() -> None:
     assert await call_aside(value, seconds=20) == 7
     with pytest.raises(KeyError):
         await call_aside(error, seconds=20)
+
+
+_JOBS = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    from harvester.aws.program import attended
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        os._exit(attended())
+    _, status = os.waitpid(job, 0)
+    os._exit(2 * attended() + os.waitstatus_to_exitcode(status))
+_, status = os.waitpid(pid, 0)
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_background_job_asks_nobody() -> None:
+    run = subprocess.run([sys.executable, "-c", _JOBS], capture_output=True, text=True, check=True)
+    assert run.stdout == "2\n", "asked in the foreground, not in the background"

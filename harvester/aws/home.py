@@ -110,7 +110,9 @@ def _evidence(
     regions += [one.get("sso_region") for one in (*chain, *filter(None, sso))]
     yield from (one for one in regions if one and partitions.of_region(one))
     arns = [one.get(key) for one in chain for key in ("role_arn", "mfa_serial")]
-    arns += [os.environ.get("AWS_ROLE_ARN"), *(one.get("login_session") for one in chain)]
+    arns += [one.get("login_session") for one in chain]
+    if not session.is_profile_given:  # one that is given beats the variables
+        arns.append(os.environ.get("AWS_ROLE_ARN"))
     for partition in map(partitions.of_arn, arns):
         if partition is not None:
             yield partition.default

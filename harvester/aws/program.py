@@ -39,8 +39,13 @@ class Printed:
 
 
 def attended() -> bool:
-    """Whether somebody may answer what a program asks: stdin is a terminal."""
-    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+    """Whether somebody may answer questions: stdin is a terminal, and this is no background job."""
+    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # not the controlling terminal: there are no background jobs on it
+        return True
 
 
 async def run_program(

@@ -44,6 +44,11 @@ class Session(AioSession):  # type: ignore[misc]  # the SDK is untyped
         name: str | None = self.get_config_variable("profile")
         return name or "default"
 
+    @property
+    def is_profile_given(self) -> bool:
+        """Whether the profile is that of the settings, and not of a variable."""
+        return self._given_profile is not None
+
     def region(self) -> tuple[str, str] | None:
         """Return the configured region and what sets it (`AWS_REGION`), or None.
 

@@ -70,7 +70,7 @@ def reason_of(error: Exception, secrets: tuple[str, ...]) -> tuple[str, ServiceE
     if _is_of_a_call(error):
         operation = getattr(error, "operation_name", None) or "the call"
         made = translate(error, operation=operation, account=None, region=None, secrets=secrets)
-        return f"{operation}: {made.code}: {made.message}", made
+        return str(made), made
     words = printable(redact(str(error), secrets))
     return words or type(error).__name__, None
 

@@ -175,3 +175,15 @@ async def test_the_keys_of_a_container_are_asked_for_once_and_do_not_tell(
         done, heard = await _asked(command, "", "--region", "eu-west-1", env=env)
         assert (done.code, heard) == (4, ["sts.eu-west-1.amazonaws.com:443"]), done.err
         assert asked == ["/keys"]
+
+
+async def test_the_role_of_a_web_identity_token_tells_the_partition(command: Command) -> None:
+    (command.folder / "token").write_text("canary")
+    env = {
+        "AWS_ROLE_ARN": "arn:aws-cn:iam::111122223333:role/R",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "token",
+    }
+    done, heard = await _asked(command, "", "--region", "all", env=env)
+    assert (done.code, set(heard)) == (4, {"sts.cn-northwest-1.amazonaws.com.cn:443"}), done.err
+    assert "the role with a web identity token (AWS_WEB_IDENTITY_TOKEN_FILE)" in done.err
+    assert "canary" not in done.err
