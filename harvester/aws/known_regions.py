@@ -60,13 +60,12 @@ def refuse_unknown(
             continue
         guesses = [partitions.suggest(name, listed.names) for name in bad]
         meant = ", ".join(dict.fromkeys(guess for guess in guesses if guess))
-        question = f"did you mean {meant}? " if meant else ""
+        advice = f"did you mean {meant}?" if meant else "give the name of a region"
         why = (
             f"the account could not be asked for others: {listed.reason}"
             if listed.reason
             else "the account lists no such region"
         )
         raise SettingsError(
-            f"{origin}: unknown region {', '.join(map(shown, bad))}: {question}"
-            f"give the name of a region ({why})"
+            f"{origin}: unknown region {', '.join(map(shown, bad))}: {advice} ({why})"
         )
