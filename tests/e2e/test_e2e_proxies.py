@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from harvester.simulator import Simulator
+from tests.e2e.astray import Authority, passing_on
 from tests.e2e.support import Command, Done, assert_same, by_two, organization, truth
 from tests.serving import serving
 
@@ -119,3 +122,27 @@ async def test_no_proxy_is_advice_that_works(command: Command) -> None:
         assert done.code == 0, done.err
     places = [place for place in one.places() if place[0] == one.management]
     assert_same(command.found(), truth(one, places))
+
+
+async def test_a_password_in_the_proxys_variable_is_advice_that_works(
+    command: Command, tmp_path: Path
+) -> None:
+    one, authority = organization(**_ONE), Authority(tmp_path / "ca")
+    login = f"Basic {base64.b64encode(b'me:canary').decode()}"
+    async with (
+        Simulator(one) as simulator,
+        passing_on(simulator.port, authority.server("aws.example")) as door,
+        passing_on(int(door.url.rpartition(":")[2]), login=login) as proxy,
+    ):
+        env = {
+            "AWS_ENDPOINT_URL": "https://aws.example",
+            "AWS_CA_BUNDLE": str(authority.bundle),
+            "HTTPS_PROXY": f"http://{proxy.url}",
+        }
+        done = await command.sweep(simulator, env=env)
+        assert done.code == 4
+        assert "http://USER:PASSWORD@HOST:PORT" in done.err
+        env["HTTPS_PROXY"] = f"http://me:canary@{proxy.url}"
+        done = await command.sweep(simulator, env=env)
+        assert done.code == 0, done.err
+        assert "canary" not in done.err
