@@ -95,7 +95,7 @@ _SETTINGS = (
     Setting(
         ("--region",),
         "regions.include",
-        "This region; 'all' is every region enabled in the account. Default: the SDK's own. "
+        "This region; 'all' is every region enabled in the account. Default: the configured one. "
         "Again and again.",
         "NAME",
         many=True,

@@ -3,6 +3,7 @@
 HarvesterError
 ├── SettingsError            an option or key is wrong; nothing was started       (exit code 2)
 ├── StartError               the sweep could not begin                            (exit code 4)
+│   └── CredentialsError     the caller's own credentials cannot be had           (exit code 4)
 ├── IncompleteError          a summary whose sweep is not complete                (exit code 3)
 ├── UsageError               the library was used in a way that cannot work
 ├── OutputError              the output cannot be written                         (exit code 5)
@@ -58,6 +59,10 @@ class StartError(HarvesterError):
     """The sweep could not begin: no credentials, or the organization cannot be read."""
 
     exit_code = 4
+
+
+class CredentialsError(StartError):
+    """The caller's own credentials cannot be loaded or refreshed."""
 
 
 class UsageError(HarvesterError, RuntimeError):
@@ -118,7 +123,8 @@ class ServiceError(HarvesterError):
         status: int | None = None,
     ) -> None:
         where = " in ".join(part for part in (account, region) if part)
-        super().__init__(f"{operation}{f' for {where}' if where else ''}: {code}: {message}")
+        words = f": {message}" if message else ""
+        super().__init__(f"{operation}{f' for {where}' if where else ''}: {code}{words}")
         self.code = code
         self.message = message
         self.operation = operation

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 _OF_THE_ORGANIZATION = ("service control policy", "resource control policy")
 _POLICY = "explicit deny"
+_SSO_LOGIN = re.compile(r"the SSO login of profile (\S+): ")
 _SKEWED = "this machine's clock is"
 _SET_CLOCK = (
     "set this machine's clock, and keep it set by NTP (timedatectl set-ntp true); that of a "
@@ -15,8 +17,12 @@ _THROTTLES = frozenset(
     {
         "CallRateLimitExceededException",
         "HTTP429",
+        "PriorRequestNotComplete",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
         "SlowDown",
+        "ThrottledException",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
@@ -95,6 +101,8 @@ def hint_for(problem: Cause) -> str | None:
 
 def hint_for_code(code: str, message: str = "") -> str | None:
     """Return what to do about an error, or None where nothing general can be said."""
+    if code == "CredentialsError" and (login := _SSO_LOGIN.search(message)):
+        return f"log in: aws sso login --profile {login[1]}, and run the sweep again"
     return _SET_CLOCK if _SKEWED in message else _BY_CODE.get(code)
 
 
@@ -139,13 +147,20 @@ _BY_CODE = {
     "NameNotResolved": "no such host: does Image Builder exist in this region? "
     "Else exclude it with --exclude-region",
     "Unreachable": "no connection: check the network, the proxy and --endpoint-url",
+    "ProxyAuthenticationRequired": "put a user and password into the proxy's variable "
+    "(http://USER:PASSWORD@HOST:PORT), or name the host in NO_PROXY",
+    "HTTP407": "a proxy asks for a user and password: put them into its variable "
+    "(http://USER:PASSWORD@HOST:PORT)",
+    "ProxyRefused": "ask for this host to be allowed on the proxy, or name the host in NO_PROXY",
+    "ProxyUnreachable": "check the proxy's variable, or unset it, or name hosts that need no "
+    "proxy in NO_PROXY",
+    "CredentialsError": "log in again, or see why the source of the credentials fails, and run "
+    "the sweep again",
     "TLSFailed": "check AWS_CA_BUNDLE and the proxy's certificate",
     "RequestTimeTooSkewed": _SET_CLOCK,
     "SignatureDoesNotMatch": "the secret key is not the one that belongs to the access key",
     "InvalidSignatureException": "check the secret key, and this machine's clock",
-    **dict.fromkeys(
-        _EXPIRED, "the credentials' time is over and they cannot be renewed: log in again"
-    ),
+    **dict.fromkeys(_EXPIRED, "the credentials have expired and cannot be refreshed: log in again"),
     **dict.fromkeys(_THROTTLES, "throttled for too long: try a lower --max-rate"),
     "ServiceException": "the service failed for minutes: run the sweep again",
     "ServiceUnavailableException": "the service failed for minutes: run the sweep again",

@@ -15,6 +15,11 @@ _PER_REQUEST = 2
 """A request in flight may leave an idle connection to another region behind."""
 
 _ENOUGH = 8192
+_RAISE = "raise the limit: ulimit -n 1024"
+_RAISE_HARD = (
+    "raise the hard limit, which only root may: ulimit -n 1024, LimitNOFILE=1024 in a systemd "
+    "unit, --ulimit nofile=1024 of docker"
+)
 _log = logging.getLogger("harvester")
 
 
@@ -33,12 +38,12 @@ def requests_in_flight(wanted: int) -> int:
     Raises:
         StartError: not even one is possible.
     """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = wanted if soft == resource.RLIM_INFINITY else (soft - _OURS) // _PER_REQUEST
     if possible < 1:
         raise StartError(
-            f"this process may have {soft} files open, and a sweep needs {_OURS + _PER_REQUEST}",
-            hint="raise the limit: ulimit -n 1024",
+            f"the open-file limit is {soft}; a sweep needs at least {_OURS + _PER_REQUEST}",
+            hint=_RAISE_HARD if hard == soft else _RAISE,
         )
     if possible < wanted:
         _log.warning(

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from harvester.aws.accounts import Accounts
-from harvester.aws.credentials import OwnCredentials
-from harvester.aws.regions import choose_regions
+from harvester.aws.entry import Entry, enter
+from harvester.aws.regions import Excluded, offered_regions
 from harvester.clock import Clock
 from harvester.concurrency import each, plain_errors
-from harvester.errors import HarvesterError, SettingsError
+from harvester.errors import HarvesterError
 from harvester.events import (
     AccountsChosen,
     CallerIdentified,
@@ -64,8 +63,8 @@ async def open_journey(
     `emit` takes the events of the sweep, and hands them to `tally` too; None is `tally` alone.
 
     Raises:
-        SettingsError: an endpoint is not allowed, or the CA bundle cannot be used; no region
-            is given, and the SDK has none configured.
+        SettingsError: an endpoint is not allowed, or the CA bundle cannot be used; a region
+            does not exist; no region is given, and the SDK has none configured.
         StartError: this process may have too few files open.
     """
     width = shares(settings)[0]
@@ -74,12 +73,10 @@ async def open_journey(
         calls,
         exchange,
     ):
-        home = _home_region(settings, clients.configured_region)
-        own = OwnCredentials(settings.aws.profile, clients.http_session)
-        accounts = Accounts(settings.accounts, exchange, own, home)
+        entry = await enter(settings, clients, exchange)
         memory = memory or Memory()
         memory.keep_to(clients.endpoints.get("imagebuilder"))
-        yield Journey(settings, exchange, accounts, home, memory, calls=calls, tally=tally)
+        yield Journey(settings, exchange, entry, memory, calls=calls, tally=tally)
 
 
 class Journey:
@@ -89,8 +86,7 @@ class Journey:
         self,
         settings: Settings,
         exchange: Exchange,
-        accounts: Accounts,
-        home: str,
+        entry: Entry,
         memory: Memory,
         *,
         calls: LastCalls,
@@ -100,8 +96,9 @@ class Journey:
         self._exchange = exchange
         self._emit = exchange.emit
         self._tally = tally
-        self._accounts = accounts
-        self._home = home
+        self._entry = entry
+        self._accounts = entry.accounts
+        self._excluded = Excluded(settings.regions.exclude)
         self._memory = memory
         self._calls = calls
         self._crew: Crew | None = None
@@ -175,7 +172,7 @@ class Journey:
 
     async def _visit_targets(self, do: Callable[[Visit], Awaitable[Ended]]) -> None:
         width = self._settings.limits.max_concurrency
-        caller = await self._accounts.caller()
+        caller = await self._entry.caller()
         self._emit(CallerIdentified(account=caller.account, arn=caller.arn))
         accounts = await self._accounts.choose(caller)
         self._emit(AccountsChosen(accounts=tuple(account.id for account in accounts)))
@@ -211,6 +208,8 @@ class Journey:
         async with found:
             await each(waiting, _ACCOUNTS_AT_ONCE, lambda one: self._enter(*one, caller, found))
         self._emit(DiscoveryFinished())
+        for line in self._excluded.warnings(self._entry.partitions):
+            self._warn("ExcludesNothing", line)
 
     async def _enter(
         self, account: Account, later: int, caller: Caller, found: MemoryObjectSendStream[Visit]
@@ -229,12 +228,14 @@ class Journey:
         try:
             await credentials.current()
             stage = "regions"
-            ec2 = self._exchange.channel("ec2", self._home, credentials, account=account.id)
-            regions = await choose_regions(self._settings.regions, self._home, ec2)
+            home = self._entry.home
+            ec2 = self._exchange.channel("ec2", home.region, credentials, account=account.id)
+            offered = await offered_regions(self._settings.regions, home.default, ec2)
         except HarvesterError as error:
             code, message = code_of(error), message_of(error)
             self._end(Outcome(account.id, None, "failed", stage, code, message), account)
             return
+        regions = self._excluded.choose(offered)
         for region in regions:
             if not is_region(region):
                 self._end(_no_name(account.id, region, "a region's name"), account)
@@ -275,19 +276,6 @@ class Journey:
             self._listed += 1
             self._matched += ended.pipelines
         self._emit(TargetFinished(outcome=self._tally.outcome(target, ended.error)))
-
-
-def _home_region(settings: Settings, configured: str | None) -> str:
-    """Return the region whose STS and EC2 are asked, and that is swept where none is given."""
-    given = next((name for name in settings.regions.include if name != "all"), None)
-    if configured or given:
-        return configured or given or ""
-    if settings.regions.include:
-        return "us-east-1"
-    raise SettingsError(
-        "regions.include: no region is given, and none is configured for the SDK: "
-        "use --region NAME, --region all, or set AWS_REGION"
-    )
 
 
 def _no_name(account: str, region: str | None, what: str) -> Outcome:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harvester import events
-from harvester.errors import DamagedAnswerError, HarvesterError, ServiceError
+from harvester.errors import CredentialsError, DamagedAnswerError, HarvesterError, ServiceError
 from harvester.model import Outcome, Stage, Status, Target
 
 SLOWEST = 5
@@ -166,6 +166,8 @@ _STAGES: dict[str, Stage] = {"AssumeRole": "credentials", "ListImagePipelines": 
 
 
 def _stage_of(error: HarvesterError | None) -> Stage:
+    if isinstance(error, CredentialsError):
+        return "credentials"
     if isinstance(error, ServiceError):
         return _STAGES.get(error.operation, "findings")
     return "findings"

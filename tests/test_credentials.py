@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +11,9 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from harvester.aws.chain import Chain
 from harvester.aws.credentials import OwnCredentials, RoleCredentials, Session
-from harvester.errors import RefusedError, StartError
+from harvester.errors import RefusedError, SettingsError, StartError
 from harvester.simulator import Behaviour, Organization, Simulator
 
 
@@ -74,8 +75,92 @@ async def test_however_many_ask_at_once_sts_is_asked_once() -> None:
     role = sts.credentials()
 
     assert await _ask(role, 50) == ["AKIA1"] * 50
-    sts.after(3500)
+    sts.after(3700)
     assert await _ask(role, 50) == ["AKIA2"] * 50
+
+
+async def test_while_one_task_refreshes_the_others_use_the_keys_that_are_valid() -> None:
+    sts = Sts()
+    role = sts.credentials()
+    await role.current()
+    sts.after(3500)
+
+    assert sorted(await _ask(role, 50)) == ["AKIA1"] * 49 + ["AKIA2"]
+    assert await _ask(role, 50) == ["AKIA2"] * 50
+    assert sts.granted == 2
+
+
+async def test_after_a_failed_refresh_valid_keys_are_used_and_it_is_retried_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = RefusedError("AccessDenied", "no", operation="AssumeRole")
+    sts = Sts(errors=[error, error])
+    role = sts.credentials()
+    sts.errors, errors = [], sts.errors
+    await role.current()
+    sts.after(3400)
+    sts.errors = errors
+
+    assert await _ask(role, 50) == ["AKIA1"] * 50
+    assert len(sts.errors) == 1, "one attempt for fifty requests"
+    sts.after(60)
+    assert await _ask(role, 50) == ["AKIA1"] * 50
+    assert sts.errors == []
+    warnings = [one.getMessage() for one in caplog.records]
+    assert len(warnings) == 1, "told once"
+    assert "AccessDenied" in warnings[0]
+
+    sts.after(60)
+    assert (await role.current()).access_key == "AKIA2"
+
+
+async def test_once_the_keys_are_over_a_failure_is_everyones_and_the_source_is_left_alone() -> None:
+    sts = Sts()
+    role = sts.credentials()
+    await role.current()
+    sts.after(3700)
+    sts.errors = [RefusedError("AccessDenied", "no", operation="AssumeRole")]
+
+    for _ in range(300):
+        with pytest.raises(RefusedError):
+            await role.current()
+    sts.after(20)
+    assert (await role.current()).access_key == "AKIA2"
+
+
+async def test_a_source_that_gives_refused_keys_again_is_not_asked_for_each_request() -> None:
+    asked = 0
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+
+    async def same() -> Session:
+        nonlocal asked
+        asked += 1
+        return Session.granted("AKIA", "secret", "token", None)
+
+    own = OwnCredentials(same, now=lambda: now)
+    for _ in range(300):
+        own.expire(await own.current())
+    assert asked == 2
+    now += timedelta(seconds=20)
+    await own.current()
+    assert asked == 3
+
+
+async def test_a_source_that_gives_the_same_keys_until_their_end_is_asked_a_few_times() -> None:
+    asked = 0
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    end = now + timedelta(seconds=600)
+
+    async def cached() -> Session:
+        nonlocal asked
+        asked += 1
+        return Session.granted("AKIA", "secret", "token", end)
+
+    own = OwnCredentials(cached, now=lambda: now)
+    for _ in range(599):
+        await own.current()
+        now += timedelta(seconds=1)
+    assert 2 <= asked <= 15
 
 
 @pytest.mark.parametrize(
@@ -164,6 +249,7 @@ async def test_an_error_passes_and_the_next_may_succeed() -> None:
         await role.current()
     assert caught.value is error
 
+    sts.after(15)
     assert (await role.current()).access_key == "AKIA1"
 
 
@@ -177,7 +263,7 @@ async def test_keys_never_show_in_a_repr() -> None:
 async def test_own_credentials_come_from_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFIRST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    own = OwnCredentials(None)
+    own = OwnCredentials.of_chain(Chain())
     keys = await own.current()
     assert (keys.access_key, keys.secret_key, keys.token) == ("AKIAFIRST", "secret", None)
     assert await own.current() is keys, "the same keys as long as they are the same"
@@ -196,37 +282,67 @@ async def test_own_credentials_of_a_profile(
 ) -> None:
     _configure(monkeypatch, tmp_path, "aws_access_key_id = AKIAP\naws_secret_access_key = secret")
 
-    assert (await OwnCredentials("p").current()).access_key == "AKIAP"
-    with pytest.raises(StartError, match="no AWS credentials") as caught:
-        await OwnCredentials("absent").current()
-    assert caught.value.hint
+    assert (await OwnCredentials.of_chain(Chain("p")).current()).access_key == "AKIAP"
+    with pytest.raises(SettingsError, match="there is no AWS profile 'absent'; known: p"):
+        await OwnCredentials.of_chain(Chain("absent")).current()
 
 
 async def test_no_credentials_at_all() -> None:
     with pytest.raises(StartError, match="no AWS credentials found") as caught:
-        await OwnCredentials(None).current()
+        await OwnCredentials.of_chain(Chain()).current()
 
     assert caught.value.hint
     assert caught.value.exit_code == 4
 
 
-async def test_a_renewing_source_is_followed(
+def _counting(folder: Path, seconds: float) -> Path:
+    """A program that gives keys for so many seconds, and notes each run in the file `runs`."""
+    script = folder / "process"
+    script.write_text(f"""#!{sys.executable}
+import datetime, json, pathlib
+runs = pathlib.Path({str(folder / "runs")!r})
+number = len(runs.read_text()) if runs.exists() else 0
+runs.write_text("x" * (number + 1))
+end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds={seconds})
+print(json.dumps({{"Version": 1, "AccessKeyId": f"AKIA{{number}}", "SecretAccessKey": "s",
+    "SessionToken": "t", "Expiration": end.isoformat()}}))
+""")
+    script.chmod(0o700)
+    return script
+
+
+async def test_keys_of_a_program_with_minutes_to_live_are_asked_for_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    count = tmp_path / "count"
-    over = datetime.now(UTC) + timedelta(seconds=1)  # within the SDK's time of mandatory renewal
-    answer = {"Version": 1, "SecretAccessKey": "s", "Expiration": over.isoformat()}
-    script = tmp_path / "process"
-    script.write_text(
-        f"#!/bin/sh\necho x >> {count}\nN=$(wc -l < {count} | tr -d ' ')\n"
-        f"echo '{json.dumps(answer)[:-1]}, \"AccessKeyId\": \"AKIA'$N'\"}}'\n"
-    )
-    script.chmod(0o700)
-    _configure(monkeypatch, tmp_path, f"credential_process = {script}")
-    own = OwnCredentials("p")
-    keys = [(await own.current()).access_key for _ in range(2)]
+    """The SDK asks anew for each request once less than fifteen minutes are left."""
+    _configure(monkeypatch, tmp_path, f"credential_process = {_counting(tmp_path, 100)}")
+    now = datetime.now(UTC)
+    own = OwnCredentials.of_chain(Chain("p"))
+    own._now = lambda: now
+    assert {(await own.current()).access_key for _ in range(20)} == {"AKIA0"}
+    now += timedelta(seconds=80)
+    assert {(await own.current()).access_key for _ in range(20)} == {"AKIA1"}
 
-    assert len(set(keys)) == 2
+
+async def test_a_source_profile_is_asked_once_for_a_role_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with Simulator(Organization.single()) as simulator:
+        caller = simulator.credentials()
+        script = _counting(tmp_path, 100)
+        text = script.read_text().replace('f"AKIA{number}"', repr(caller.access_key_id))
+        text = text.replace('"SecretAccessKey": "s"', f'"SecretAccessKey": {caller.secret_key!r}')
+        script.write_text(text.replace('"SessionToken": "t", ', ""))
+        _configure(
+            monkeypatch,
+            tmp_path,
+            "role_arn = arn:aws:iam::111122223333:role/R\nsource_profile = source\n"
+            f"[profile source]\ncredential_process = {script}",
+        )
+        chain = Chain("p", simulator.url, region="eu-west-1")
+        await OwnCredentials.of_chain(chain).current()
+        assert [one.region for one in simulator.requests] == ["eu-west-1"]
+    assert (tmp_path / "runs").read_text() == "x"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +366,7 @@ async def test_a_source_that_gives_none_is_a_start_error(
     monkeypatch.setenv("HOME", str(tmp_path))
     _configure(monkeypatch, tmp_path, lines)
     with pytest.raises(StartError, match="no AWS credentials") as caught:
-        await OwnCredentials("p").current()
+        await OwnCredentials.of_chain(Chain("p")).current()
 
     assert "\n" not in str(caught.value)
 
@@ -270,7 +386,7 @@ async def test_a_profile_whose_role_is_refused_is_a_start_error(
             f"aws_secret_access_key = {caller.secret_key}",
         )
         with pytest.raises(StartError, match="AccessDenied"):
-            await OwnCredentials("p").current()
+            await OwnCredentials.of_chain(Chain("p")).current()
 
 
 def _configure(monkeypatch: pytest.MonkeyPatch, folder: Path, lines: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harvester.aws.faults import THROTTLE_CODES
 from harvester.hints import hint_for, hint_for_code
 from harvester.summary import Problem
 
@@ -82,3 +83,14 @@ def test_a_skewed_clock_comes_before_what_the_code_alone_would_say() -> None:
     assert said is not None
     assert "NTP" in said
     assert "secret key" in (hint_for_code("SignatureDoesNotMatch") or "")
+
+
+@pytest.mark.parametrize("code", sorted(THROTTLE_CODES))
+def test_each_code_of_a_throttle_has_a_hint(code: str) -> None:
+    assert "--max-rate" in _hint(code)
+
+
+def test_credentials_that_an_sso_login_gives_are_renewed_by_the_name_of_the_profile() -> None:
+    message = "no AWS credentials: the SSO login of profile p: Token has expired"
+    assert "aws sso login --profile p" in _hint("CredentialsError", message=message)
+    assert "log in again" in _hint("CredentialsError", message="no AWS credentials: another")

@@ -363,7 +363,7 @@ async def test_without_credentials_the_iteration_says_so() -> None:
         assert [finding async for finding in sweep] == []
 
     assert sweep.summary.status == "failed"
-    assert [problem.code for problem in sweep.summary.problems] == ["StartError"]
+    assert [problem.code for problem in sweep.summary.problems] == ["CredentialsError"]
 
 
 async def test_without_a_region_the_iteration_says_so() -> None:

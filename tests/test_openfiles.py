@@ -46,5 +46,7 @@ def test_the_width_fits_into_the_limit(soft: int, hard: int, raised: str, width:
 
 def test_too_low_a_limit_is_named() -> None:
     done = _limited(33, 33)
-    assert done.stdout.startswith("this process may have 33 files open, and a sweep needs 34")
+    assert done.stdout.startswith("the open-file limit is 33; a sweep needs at least 34")
+    assert "raise the hard limit" in done.stdout
     assert "ulimit -n" in done.stdout
+    assert "raise the limit: ulimit -n 1024" in _limited(33, 2048).stdout

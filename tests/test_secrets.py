@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import harvester
 from harvester.aws.accounts import Accounts
+from harvester.aws.chain import Chain
 from harvester.aws.clients import Clients
 from harvester.aws.credentials import OwnCredentials, Session
 from harvester.clock import Clock
@@ -175,7 +176,7 @@ async def _accounts(url: str) -> AsyncIterator[Accounts]:
         clock = Clock()
         policy = RetryPolicy(fault_attempts=1)
         exchange = Exchange(clients, FairSlots(1), Tally(clock.now), clock, policy)
-        yield Accounts(settings, exchange, OwnCredentials(None), "us-east-1")
+        yield Accounts(settings, exchange, OwnCredentials.of_chain(Chain()), "us-east-1")
 
 
 async def _assume(accounts: Accounts) -> None:
@@ -243,7 +244,7 @@ async def test_errors_of_the_credential_chain_hold_no_secret(
     async with server as sts:
         monkeypatch.setenv("AWS_ENDPOINT_URL", sts)
         with pytest.raises(harvester.StartError) as caught:
-            await OwnCredentials("r").current()
+            await OwnCredentials.of_chain(Chain("r")).current()
     assert str(caught.value).startswith("no AWS credentials: ")
     assert answer == "garbage" or "*** MARK" in str(caught.value)
-    _assert_silent(caught.value, "_frozen")
+    _assert_silent(caught.value, "_named")

@@ -32,16 +32,24 @@ class Accounts:
         settings: the choice, and the role to assume.
         exchange: what carries the calls.
         own: the caller's credentials.
-        region: the region whose STS and EC2 are asked.
+        home: the region whose STS and Organizations are asked.
     """
 
     def __init__(
-        self, settings: AccountSettings, exchange: Exchange, own: OwnCredentials, region: str
+        self, settings: AccountSettings, exchange: Exchange, own: OwnCredentials, home: str
     ) -> None:
         self._settings = settings
+        self._exchange = exchange
         self._own = own
-        self._sts = exchange.channel("sts", region, own)
-        self._organizations = exchange.channel("organizations", region, own)
+        self._open(home)
+
+    def _open(self, home: str) -> None:
+        self._sts = self._exchange.channel("sts", home, self._own)
+        self._organizations = self._exchange.channel("organizations", home, self._own)
+
+    def move_to(self, home: str) -> None:
+        """Ask the STS and Organizations of another region from now on."""
+        self._open(home)
 
     async def caller(self) -> Caller:
         """Return who calls.

@@ -11,7 +11,6 @@ from typing import Any, Self
 import anyio
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
-from aiobotocore.session import AioSession
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -20,12 +19,12 @@ from harvester.aws.endpoints import check_certificates, check_endpoints, need_ce
 from harvester.aws.faults import error_answer, translate
 from harvester.aws.lean import Model
 from harvester.aws.models import quicken
+from harvester.aws.session import Session
 from harvester.aws.transport import session_class
-from harvester.errors import HarvesterError, SettingsError
-from harvester.names import is_region, operation_name
+from harvester.errors import HarvesterError
+from harvester.names import operation_name
 from harvester.paging.channel import Call
-from harvester.settings.values import shown
-from harvester.text import Secret, printable
+from harvester.text import Secret
 
 CALL_SECONDS = 30.0
 """The longest that one call may take, connection and body included. A read timeout alone
@@ -40,7 +39,9 @@ class Clients:
     """The clients of one run; an async context manager that closes them all.
 
     Attributes:
-        http_session: the class of HTTP sessions that requests leave through.
+        session: the SDK's session.
+        http_session: the class of HTTP sessions that requests leave through, without this run's
+            bound on bodies.
         endpoints: those that are not AWS's own, by service.
     """
 
@@ -54,18 +55,17 @@ class Clients:
         call_seconds: float = CALL_SECONDS,
     ) -> None:
         self._call_seconds = call_seconds
-        self._session = AioSession(profile=profile)
+        self.session = Session(profile)
         self._endpoint_url = endpoint_url
         self._allow_insecure = allow_insecure_endpoint
-        base = session_class(allow_insecure=allow_insecure_endpoint)
-        self.http_session = read_by(BodyReader(), base)
+        self.http_session = session_class(allow_insecure=allow_insecure_endpoint)
         self._config = AioConfig(
             # One attempt: the SDK's retries do not know Image Builder's throttle.
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=max_connections,
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=call_seconds,
-            http_session_cls=self.http_session,
+            http_session_cls=read_by(BodyReader(), self.http_session),
         )
         self.endpoints: dict[str, str] = {}
         self._models: dict[tuple[str, str], Model] = {}
@@ -79,13 +79,11 @@ class Clients:
         Raises:
             SettingsError: an endpoint is not allowed, or the CA bundle cannot be used.
         """
-        try:
-            self.endpoints = check_endpoints(
-                self._session, self._endpoint_url, allow_insecure=self._allow_insecure
-            )
-            check_certificates(self._session, needed=need_certificates(self.endpoints))
-        except BotoCoreError as error:
-            raise _of_the_profile(error) from None
+        self.session.scoped()  # raises where the profile cannot be used
+        self.endpoints = check_endpoints(
+            self.session, self._endpoint_url, allow_insecure=self._allow_insecure
+        )
+        check_certificates(self.session, needed=need_certificates(self.endpoints))
         return self
 
     async def __aexit__(
@@ -97,20 +95,6 @@ class Clients:
         """Close every client, also when cancelled."""
         with anyio.CancelScope(shield=True):
             await self._stack.aclose()
-
-    @property
-    def configured_region(self) -> str | None:
-        """The region that the SDK's own configuration names, or None."""
-        try:
-            region: str | None = self._session.get_config_variable("region")
-        except BotoCoreError as error:
-            raise _of_the_profile(error) from None
-        if region and not is_region(region):
-            raise SettingsError(
-                f"AWS_REGION or the region of the AWS profile: {shown(region)} is not a region's"
-                " name such as us-east-1"
-            )
-        return region
 
     async def open(self, service: str, region: str) -> None:
         """Make the client for a service and region, unless it is there."""
@@ -165,9 +149,9 @@ class Clients:
 
     async def _open(self, service: str, region: str) -> Any:
         if not self._clients:
-            quicken(self._session)
+            quicken(self.session)
         client = await self._stack.enter_async_context(
-            self._session.create_client(
+            self.session.create_client(
                 service,
                 region_name=region,
                 endpoint_url=self._endpoint_url,
@@ -199,10 +183,6 @@ async def _send(client: Any, request: Any, operation: str) -> bytes:
             error_answer(response.status_code, response.headers, body), operation_name(operation)
         )
     return body
-
-
-def _of_the_profile(error: BotoCoreError) -> SettingsError:
-    return SettingsError(f"aws.profile: {printable(str(error))}")
 
 
 def _veiled(answer: Any) -> Any:

@@ -1,53 +1,47 @@
-"""Credentials: the caller's own from the SDK's chain, and one role for each other account."""
+"""Credentials that are refreshed in time: the caller's own, and one role for each other account."""
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 import anyio
-from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
-from aiobotocore.httpsession import AIOHTTPSession
-from aiobotocore.session import AioSession
-from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError
 
-from harvester.aws.transport import session_class
-from harvester.errors import HarvesterError, StartError
-from harvester.text import Secret, printable, redact
+from harvester.aws.chain import Chain
+from harvester.errors import HarvesterError
+from harvester.text import Secret
 
-# Renew five minutes before the end, but a short-lived session no earlier than in the last
-# quarter of its life: otherwise each request of such a session would ask STS anew.
-_RENEW_BEFORE_SECONDS = 300.0
-_RENEW_BEFORE_SHARE = 0.25
+# Refresh five minutes before the end, but keys with a short life no earlier than in its last
+# quarter: otherwise each request would ask their source.
+_REFRESH_BEFORE_SECONDS = 300.0
+_REFRESH_BEFORE_SHARE = 0.25
 
-_SECRET_VARIABLES = (
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_SECURITY_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-)
-_SECRET_KEYS = ("aws_secret_access_key", "aws_session_token", "external_id")
+# After a failed refresh. While the keys are valid, another one follows in the time left; once
+# they are not, whoever asks gets the same error, and the source is left alone.
+_RETRY_SHARE = 0.25
+_RETRY_SECONDS = (2.0, 60.0)
+_FAILED_SECONDS = 15.0
 
+_LENT_SECONDS = 30.0
+"""How long keys without an end are lent to another process."""
 
-_OWN_SECONDS = 30.0
-"""How long the caller's own keys are taken to be good. The SDK's chain renews them minutes before
-their end, and does not say when that is."""
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_log = logging.getLogger("harvester")
 
 
 class Credentials(Protocol):
     """Where a request's signing keys come from."""
 
     async def current(self) -> AioCredentials:
-        """Return keys that are good now, renewing them if their time is nearly over."""
+        """Return keys that are good now, refreshing them if their time is nearly over."""
         ...
 
     def expire(self, refused: AioCredentials) -> None:
-        """Note that the service called these keys expired: the next `current` renews them."""
+        """Note that the service called these keys expired: the next `current` refreshes them."""
         ...
 
     def good_for(self) -> float:
@@ -57,140 +51,177 @@ class Credentials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Keys with a lifetime, as AssumeRole grants them."""
+    """Keys with a lifetime, as AssumeRole grants them; `expires` is None for permanent ones."""
 
     keys: AioCredentials
-    expires: datetime
+    expires: datetime | None
+    source: str = "the role session"
 
     @classmethod
-    def granted(cls, access_key: str, secret_key: str, token: str, expires: datetime) -> Session:
+    def granted(
+        cls, access_key: str, secret_key: str, token: str | None, expires: datetime | None
+    ) -> Session:
         """Return the session that STS granted."""
         return cls(_veiled(access_key, secret_key, token), expires)
 
+    @property
+    def end(self) -> datetime:
+        """The time from which the keys are not valid any more."""
+        return self.expires or _NEVER
 
-class RoleCredentials:
-    """A role's session: assumed at first use, renewed before its end and when refused.
+    def same_keys(self, keys: AioCredentials) -> bool:
+        """Whether these are the keys of this session."""
+        mine = (self.keys.access_key, self.keys.secret_key, self.keys.token)
+        return mine == (keys.access_key, keys.secret_key, keys.token)
 
-    However many tasks ask at once, one of them calls `assume` and the others wait for it.
-    Errors of `assume` pass through to whoever asked.
+
+class RefreshedCredentials:
+    """Keys from a source that is asked once for all tasks, and again near the end of their life.
+
+    One refresh in the last quarter of the life, at most five minutes before the end. While one
+    task refreshes, the others use the keys that are still valid; so they do where it fails. Once
+    there are no valid keys, errors of the source pass to whoever asks.
+
+    Args:
+        obtain: asks the source.
+        now: the time, with its zone.
     """
 
     def __init__(
         self,
-        assume: Callable[[], Awaitable[Session]],
+        obtain: Callable[[], Awaitable[Session]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._assume = assume
+        self._obtain = obtain
         self._now = now
-        self._lock = anyio.Lock()
-        self._keys: AioCredentials | None = None
-        self._renew_at = datetime.min.replace(tzinfo=UTC)
-
-    async def current(self) -> AioCredentials:
-        """Return keys that are good now."""
-        if (keys := self._fresh()) is not None:
-            return keys
-        async with self._lock:
-            if (keys := self._fresh()) is None:
-                session = await self._assume()
-                lifetime = (session.expires - self._now()).total_seconds()
-                early = min(_RENEW_BEFORE_SECONDS, lifetime * _RENEW_BEFORE_SHARE)
-                self._renew_at = session.expires - timedelta(seconds=max(early, 0.0))
-                self._keys = keys = session.keys
-            return keys
-
-    def _fresh(self) -> AioCredentials | None:
-        return self._keys if self._now() < self._renew_at else None
-
-    def expire(self, refused: AioCredentials) -> None:
-        """Forget these keys, if no other task has renewed them already."""
-        if self._keys is refused:
-            self._keys = None
-
-    def good_for(self) -> float:
-        """Return for how many seconds the keys need not be renewed."""
-        return max(0.0, (self._renew_at - self._now()).total_seconds())
-
-
-class OwnCredentials:
-    """The caller's own, from the SDK's chain, which renews those that can be renewed.
-
-    Args:
-        profile: a profile of the SDK's configuration, or None for the SDK's own choice.
-        http_session: the class of HTTP sessions for what the chain itself must ask.
-    """
-
-    def __init__(
-        self, profile: str | None, http_session: type[AIOHTTPSession] | None = None
-    ) -> None:
-        self._profile = profile
-        self._config = AioConfig(
-            http_session_cls=http_session or session_class(allow_insecure=False)
-        )
         self._lock = anyio.Lock(fast_acquire=True)
-        self._session = AioSession(profile=profile)
-        self._source: AioCredentials | None = None
-        self._handed: AioCredentials | None = None
+        self._session: Session | None = None
+        self._refused: AioCredentials | None = None
+        self._next = datetime.min.replace(tzinfo=UTC)
+        self._failure: HarvesterError | None = None
 
     async def current(self) -> AioCredentials:
         """Return keys that are good now.
 
         Raises:
-            StartError: the chain has none, or cannot get them.
+            HarvesterError: the source has none, now or a moment ago.
         """
+        if (keys := self._at_hand()) is not None:
+            return keys
         async with self._lock:
-            frozen = await self._frozen()
-            keys = (frozen.access_key, frozen.secret_key, frozen.token)
-            handed = self._handed
-            if handed is None or (handed.access_key, handed.secret_key, handed.token) != keys:
-                self._handed = handed = _veiled(*keys)
-            return handed
-
-    async def _frozen(self) -> ReadOnlyCredentials:
-        try:
-            if self._source is None:
-                # A session of its own: what an expired one has cached must not come back.
-                self._session = AioSession(profile=self._profile)
-                self._session.set_default_client_config(self._config)
-                self._source = await self._session.get_credentials()
-            if self._source is not None:
-                return await self._source.get_frozen_credentials()
-        except HarvesterError:
-            raise
-        except Exception as error:  # noqa: BLE001  # see the comment
-            # Profiles may run programs, read files and assume roles: all of it can fail, and
-            # what it fails with has no common base.
-            raise StartError(
-                f"no AWS credentials: {printable(redact(str(error), _secrets(self._session)))}",
-                hint="check --profile, AWS_PROFILE and the files in ~/.aws",
-            ) from None  # the SDK's error may hold what was redacted from ours
-        raise StartError(
-            "no AWS credentials found",
-            hint="log in (aws sso login), set AWS_PROFILE or --profile NAME, "
-            "or run where a role is attached",
-        )
+            if (keys := self._at_hand(refreshing=False)) is None:
+                keys = await self._refresh()
+            return keys
 
     def expire(self, refused: AioCredentials) -> None:
-        """Ask the chain anew the next time, if no other task has done so already."""
-        if self._handed is refused:
-            self._source = self._handed = None
+        """Refresh at the next `current`, unless another task has done so already."""
+        session = self._session
+        if session is None or session.keys is not refused:
+            return
+        if self._refused is not None and session.same_keys(self._refused):
+            return  # the source gave the refused keys again: it is not asked for each request
+        self._refused = refused
+        self._next = datetime.min.replace(tzinfo=UTC)
 
     def good_for(self) -> float:
-        """Return for how many seconds the chain need not be asked anew."""
-        return _OWN_SECONDS
+        """Return for how many seconds the keys need not be asked for anew."""
+        if self._next == _NEVER:
+            return _LENT_SECONDS
+        return max(0.0, (self._next - self._now()).total_seconds())
+
+    def _at_hand(self, *, refreshing: bool = True) -> AioCredentials | None:
+        """Return keys that may be used without a refresh, None where one is due."""
+        now = self._now()
+        if now < self._next:
+            if self._failure is not None and not self._valid(now):
+                raise self._failure
+            return self._session.keys if self._session else None
+        if refreshing and self._session and self._lock.locked() and self._valid(now):
+            return self._session.keys  # another task refreshes
+        return None
+
+    def _valid(self, now: datetime) -> bool:
+        session = self._session
+        return session is not None and session.keys is not self._refused and now < session.end
+
+    async def _refresh(self) -> AioCredentials:
+        try:
+            session = await self._obtain()
+        except HarvesterError as error:
+            return self._after_failure(error)
+        self._failure = None
+        old, self._session = self._session, session
+        if old is not None and session.same_keys(old.keys):
+            return self._after_same_keys(old)
+        self._refused = None
+        self._next = _refresh_time(session, self._now())
+        return session.keys
+
+    def _after_same_keys(self, old: Session) -> AioCredentials:
+        """Hand out the keys that the source gave again; those refused are asked for later."""
+        now = self._now()
+        session = self._session = Session(old.keys, old.expires, old.source)
+        if self._refused is not None:
+            self._next = now + timedelta(seconds=_FAILED_SECONDS)
+        else:
+            self._next = min(now + self._pause(session, now), session.end)
+        return session.keys
+
+    def _after_failure(self, error: HarvesterError) -> AioCredentials:
+        now = self._now()
+        known, self._failure = self._failure, error
+        if self._session is None or not self._valid(now):
+            self._next = now + timedelta(seconds=_FAILED_SECONDS)
+            raise error
+        if known is None:
+            _log.warning(
+                "%s cannot be refreshed, the keys are valid until %s and are used until then: %s",
+                self._session.source,
+                self._session.end.isoformat(timespec="seconds"),
+                error,
+            )
+        self._next = min(now + self._pause(self._session, now), self._session.end)
+        return self._session.keys
+
+    def _pause(self, session: Session, now: datetime) -> timedelta:
+        least, most = _RETRY_SECONDS
+        left = (session.end - now).total_seconds()
+        return timedelta(seconds=min(most, max(least, left * _RETRY_SHARE)))
+
+
+class RoleCredentials(RefreshedCredentials):
+    """A role's session, assumed at first use."""
+
+
+class OwnCredentials(RefreshedCredentials):
+    """The caller's own, from the SDK's chain.
+
+    Raises CredentialsError where the chain has none, or cannot get them.
+    """
+
+    @classmethod
+    def of_chain(cls, chain: Chain) -> Self:
+        """Return the credentials that a chain loads."""
+        loaded = False
+
+        async def obtain() -> Session:
+            nonlocal loaded
+            found = await chain.load(ask=not loaded)
+            loaded = True
+            keys = _veiled(found.access_key, found.secret_key, found.token)
+            return Session(keys, found.expires, found.source)
+
+        return cls(obtain)
+
+
+def _refresh_time(session: Session, now: datetime) -> datetime:
+    if session.expires is None:
+        return _NEVER
+    life = (session.expires - now).total_seconds()
+    early = min(_REFRESH_BEFORE_SECONDS, life * _REFRESH_BEFORE_SHARE)
+    return session.expires - timedelta(seconds=max(early, 0.0))
 
 
 def _veiled(access_key: str, secret_key: str, token: str | None) -> AioCredentials:
     return AioCredentials(access_key, Secret(secret_key), None if token is None else Secret(token))
-
-
-def _secrets(session: AioSession) -> tuple[str, ...]:
-    """Return the secrets in the environment and in the SDK's files, to be kept out of errors."""
-    found = [os.environ.get(name) for name in _SECRET_VARIABLES]
-    try:
-        profiles = session.full_config.get("profiles", {}).values()
-    except BotoCoreError:  # the file cannot be read, so nothing in it was used
-        profiles = ()
-    found += [profile.get(key) for profile in profiles for key in _SECRET_KEYS]
-    return tuple(Secret(secret) for secret in found if secret)

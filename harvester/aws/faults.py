@@ -14,6 +14,7 @@ from botocore.parsers import ResponseParserError
 
 from harvester import errors
 from harvester.aws.answers import BodyTooLargeError
+from harvester.aws.proxies import read_proxy_error
 from harvester.text import printable, redact
 
 # Which codes mean 'slow down' is known per service only, so all of them count everywhere.
@@ -113,6 +114,12 @@ def _read_failure(error: BaseException) -> tuple[type[errors.ServiceError], str,
         return errors.DamagedAnswerError, "DamagedAnswer", "the body is not what the API says"
     if isinstance(error, sdk.ConnectionClosedError | sdk.IncompleteReadError):
         return errors.TransientError, "ConnectionClosed", "the answer was cut off"
+    return _read_network_failure(error)
+
+
+def _read_network_failure(error: BaseException) -> tuple[type[errors.ServiceError], str, str]:
+    if isinstance(error, sdk.ProxyConnectionError):
+        return read_proxy_error(error)
     if isinstance(error, sdk.HTTPClientError | sdk.ConnectionError | OSError):
         return errors.UnreachableError, _network_code(error), str(error)
     return errors.RefusedError, type(error).__name__, str(error)

@@ -7,6 +7,7 @@ megabytes of JSON in Python's own decoder: an eighth of the time until the first
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from botocore.loaders import JSONFileLoader, create_loader
 from harvester.aws.endpoints import SERVICES
 
 
-def quicken(session: AioSession) -> None:
+def quicken(session: AioSession, services: Sequence[str] = SERVICES) -> None:
     """Let a session find and read the models of the services that a sweep asks, and no others.
 
     They come from where the SDK looks for them: AWS_DATA_PATH, ~/.aws/models, its own folder.
@@ -25,7 +26,7 @@ def quicken(session: AioSession) -> None:
     """
     loader = create_loader(session.get_config_variable("data_path"))
     loader.file_loader = _Files()
-    loader.list_available_services = lambda type_name: SERVICES  # noqa: ARG005  # of each type
+    loader.list_available_services = lambda type_name: services  # noqa: ARG005  # of each type
     session.register_component("data_loader", loader)
 
 

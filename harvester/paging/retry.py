@@ -19,7 +19,7 @@ from harvester.errors import (
 
 T = TypeVar("T")
 
-_LASTING = frozenset({"BodyTooLarge", "NameNotResolved", "TLSFailed"})
+_LASTING = frozenset({"BodyTooLarge", "NameNotResolved", "ProxyUnreachable", "TLSFailed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class RetryPolicy:
         fault_seconds: time that failing calls, and the waits after them, may take together.
         name_attempts: the same as `fault_attempts` for a host name that does not resolve:
             that is how a region without the service looks. And for a certificate that is not
-            to be trusted, and a body without an end: these last as well.
+            to be trusted, a proxy that cannot be reached, and a body without an end: these last
+            as well.
         renewals: how often one call's credentials may be called expired.
         throttle_seconds: time from the first throttle of a call to giving it up.
         base: the first wait lies between 0 and this; the bound doubles each time,

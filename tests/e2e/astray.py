@@ -99,10 +99,12 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 @asynccontextmanager
-async def passing_on(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Listener]:
+async def passing_on(
+    port: int, tls: ssl.SSLContext | None = None, *, login: str = ""
+) -> AsyncIterator[Listener]:
     """A door to a port of this machine, by TLS if so, or after a proxy's CONNECT if asked so.
 
-    It hears the first lines that it is sent.
+    It hears the first lines that it is sent. With a `login`, a CONNECT needs that header's value.
     """
     listener = Listener()
     tasks: set[asyncio.Task[object]] = set()
@@ -122,9 +124,15 @@ async def passing_on(port: int, tls: ssl.SSLContext | None = None) -> AsyncItera
         with suppress(OSError, asyncio.IncompleteReadError):
             first = await reader.readuntil(b"\r\n")
             listener.heard.append(first.decode())
+            tunnel = first.startswith(b"CONNECT")
+            headers = await reader.readuntil(b"\r\n\r\n") if tunnel else b""
+            if tunnel and login.encode() not in headers:
+                writer.write(b"HTTP/1.1 407 Login\r\nContent-Length: 0\r\n\r\n")
+                writer.close()
+                await writer.wait_closed()
+                return
             there, back = await asyncio.open_connection("127.0.0.1", port)
-            if first.startswith(b"CONNECT"):
-                await reader.readuntil(b"\r\n\r\n")
+            if tunnel:
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
             else:
                 back.write(first)

@@ -93,7 +93,7 @@ async def test_plain_http_to_another_machine_is_refused_before_anything_is_sent(
 
 
 async def test_the_credential_chain_is_held_to_the_same(command: Command) -> None:
-    """A profile's role is assumed by the SDK itself, which knows no `--endpoint-url`."""
+    """A profile's role is assumed by the SDK itself."""
     one = organization(**_ONE)
     async with Simulator(one) as simulator:
         keys = simulator.environment()
@@ -110,13 +110,13 @@ async def test_the_credential_chain_is_held_to_the_same(command: Command) -> Non
             "AWS_ACCESS_KEY_ID": "",
             "AWS_SECRET_ACCESS_KEY": "",
         }
-        options = ("--profile", "r", "--endpoint-url", simulator.url)
-        done = await command(simulator, "sweep", *options, env=env)
+        done = await command(simulator, "sweep", "--profile", "r", env=env)
         assert (done.code, done.out) == (2, b""), done.err
-        assert f"'{url}/' would send session tokens unencrypted" in done.err
+        assert f"AWS_ENDPOINT_URL_STS: '{url}' would send session tokens unencrypted" in done.err
         assert simulator.requests == []
 
-        done = await command(simulator, "sweep", *options, "--allow-insecure-endpoint", env=env)
+        options = ("--profile", "r", "--allow-insecure-endpoint")
+        done = await command(simulator, "sweep", *options, env=env)
         assert done.code == 0, done.err
         assert sum(roles_assumed(simulator).values()) == 1
 

@@ -172,6 +172,4 @@ async def test_a_configured_region_that_cannot_be_one_is_a_settings_error(
         done = await command(simulator, "sweep", env=env)
         assert simulator.requests == []
     assert (done.code, done.out) == (2, b"")
-    assert done.err.startswith(
-        f"harvester: AWS_REGION or the region of the AWS profile: '{region}'"
-    )
+    assert done.err.startswith(f"harvester: AWS_REGION: '{region}' is not a region's name: ")

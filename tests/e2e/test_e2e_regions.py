@@ -72,3 +72,90 @@ async def test_no_region_at_all_is_a_usage_error(command: Command) -> None:
     assert done.code == 2
     assert "--region" in done.err
     assert "AWS_REGION" in done.err
+
+
+_TYPO = "unknown region 'us-esat-1': did you mean us-east-1?"
+
+
+@pytest.mark.parametrize("by", ["option", "key", "AWS_REGION", "AWS_DEFAULT_REGION", "profile"])
+async def test_an_unknown_region_is_refused_before_anything_is_read(
+    command: Command, by: str
+) -> None:
+    (command.folder / "its.toml").write_text('[regions]\ninclude = ["us-esat-1", "eu-west-1"]\n')
+    (command.folder / "aws").write_text("[profile p]\nregion = us-esat-1\n")
+    none = {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}
+    profile = {"AWS_CONFIG_FILE": "aws", "AWS_PROFILE": "p"}
+    options, env, name = {
+        "option": (("--region", "us-esat-1"), none, "regions.include (--region)"),
+        "key": (("-c", "its.toml"), {}, "regions.include (--region)"),
+        "AWS_REGION": ((), none | {"AWS_REGION": "us-esat-1"}, "AWS_REGION"),
+        "AWS_DEFAULT_REGION": (
+            ("--region", "all"),
+            none | {"AWS_DEFAULT_REGION": "us-esat-1"},
+            "AWS_DEFAULT_REGION",
+        ),
+        "profile": ((), none | profile, "region of profile p"),
+    }[by]
+    async with Simulator(organization(**_SPEC)) as simulator:
+        (command.folder / "out.ndjson").write_text("last night's\n")
+        done = await command.sweep(simulator, *options, env=env)
+        assert simulator.count(operation="DescribeRegions") == 1
+        assert pages_asked(simulator) == []
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"harvester: {name}: {_TYPO}"), line
+    assert line.endswith("(the account lists no such region)")
+    assert (command.folder / "out.ndjson").read_text() == "last night's\n"
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+async def test_a_region_that_only_the_account_knows_is_swept(command: Command, by: str) -> None:
+    """A new one needs no new version of the SDK."""
+    one = organization(**{**_SPEC, "regions": ("us-east-1", "eu-new-7"), "restricted": 0})
+    async with Simulator(one) as simulator:
+        options = ("--region", "eu-new-7") if by == "option" else ()
+        region = "us-east-1" if by == "option" else "eu-new-7"
+        env = simulator.environment(region=region)
+        done = await command.sweep(simulator, "--organization", *ROLE, *options, env=env)
+    assert done.code == 0, done.err
+    places = [place for place in one.places() if place[1] == "eu-new-7"]
+    assert_same(command.found(), truth(one, places))
+
+
+async def test_an_unknown_region_is_refused_where_the_account_cannot_be_asked(
+    command: Command,
+) -> None:
+    one = organization(**_SPEC)
+    denied = Faults(regions_denied_accounts=frozenset({one.management}))
+    async with Simulator(one, faults=denied) as simulator:
+        done = await command.sweep(simulator, "--region", "us-esat-1")
+        assert pages_asked(simulator) == []
+        assert done.code == 2
+        assert _TYPO in done.err
+        assert "the account could not be asked for others: DescribeRegions" in done.err
+
+        nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+        done = await command.sweep(simulator, "--region", "xx-yyy-1", env=nobody)
+        assert done.code == 2
+        assert "unknown region 'xx-yyy-1': give" in done.err
+        assert "could not be asked for others: no AWS credentials found" in done.err
+
+
+async def test_an_exclusion_that_excludes_nothing_is_a_warning(command: Command) -> None:
+    one = organization(**_SPEC)
+    async with Simulator(one) as simulator:
+        unused = ("us-esat-1", "eu-north-1", "xx-yyy-1")
+        options = [part for name in unused for part in ("--exclude-region", name)]
+        done = await command.sweep(
+            simulator, *EVERYTHING, *options, "--exclude-region", "eu-west-1"
+        )
+    assert done.code == 0, done.err
+    (typo, absent, strange) = [warning["message"] for warning in done.summary["warnings"]]
+    start = "regions.exclude (--exclude-region): "
+    assert typo == (f"{start}'us-esat-1' excludes nothing: unknown region; did you mean us-east-1?")
+    assert absent == f"{start}'eu-north-1' excludes nothing: it is not among the regions to sweep"
+    assert strange == f"{start}'xx-yyy-1' excludes nothing: unknown region"
+    assert typo in done.err
+    assert_same(
+        command.found(), truth(one, [place for place in one.places() if place[1] != "eu-west-1"])
+    )
