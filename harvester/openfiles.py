@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import resource
-from contextlib import suppress
 
 from harvester.errors import StartError
+from harvester.portability import open_file_limits, raise_open_file_limit
 
 _OURS = 32
 """Files beside the connections: output, journal, lock, logs, the event loop's own."""
@@ -14,17 +13,12 @@ _OURS = 32
 _PER_REQUEST = 2
 """A request in flight may leave an idle connection to another region behind."""
 
-_ENOUGH = 8192
 _log = logging.getLogger("harvester")
 
 
 def raise_limit() -> None:
     """Let this process have as many files open as its hard limit allows, up to 8,192."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    raise_open_file_limit()
 
 
 def requests_in_flight(wanted: int) -> int:
@@ -33,8 +27,8 @@ def requests_in_flight(wanted: int) -> int:
     Raises:
         StartError: not even one is possible.
     """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = wanted if soft == resource.RLIM_INFINITY else (soft - _OURS) // _PER_REQUEST
+    soft, _ = open_file_limits()
+    possible = wanted if soft is None else (soft - _OURS) // _PER_REQUEST
     if possible < 1:
         raise StartError(
             f"this process may have {soft} files open, and a sweep needs {_OURS + _PER_REQUEST}",

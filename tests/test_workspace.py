@@ -48,12 +48,11 @@ def test_what_is_in_it_stays_when_it_is_closed(tmp_path: Path) -> None:
     assert _names(tmp_path / "a" / "work") == ["lock", "spool"]
 
     work.open()
-    assert work.size("spool") == 6
     kept = work.create("spool", keep=True)
     assert os.read(kept, 100) == b"so far"
     os.close(kept)
     os.close(work.create("spool"))
-    assert work.size("spool") == 0
+    assert (work.folder / "spool").stat().st_size == 0
     work.close()
 
 
@@ -79,15 +78,6 @@ def test_who_does_not_hold_it_removes_nothing(tmp_path: Path) -> None:
     first.remove()
 
     assert _names(tmp_path / "work") == ["lock", "spool"]
-
-
-def test_the_size_of_what_is_no_file_is_none(tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(bytes(1000))
-    (tmp_path / "link").symlink_to(tmp_path / "large")
-    (tmp_path / "folder").mkdir()
-    work = Workspace(tmp_path)
-
-    assert [work.size(name) for name in ("large", "link", "folder", "absent")] == [1000, 0, 0, 0]
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
