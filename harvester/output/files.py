@@ -109,6 +109,8 @@ class FileSink:
             _log.debug("the last second is not kept: %s", failure)  # the disk is full, say
         finally:
             self._close()
+            with suppress(OSError):
+                self._kept &= self._workspace.is_owner()
             if self.published or self._contents.is_blank:
                 self._workspace.remove()
             self._workspace.close()
@@ -256,6 +258,7 @@ class FileSink:
         try:
             return write_part(self._workspace, self._spool, path, pieces)
         except DamagedSpoolError as error:
+            self._workspace.check_owner()  # another run may have removed it
             raise OutputError(
                 f"{path} cannot be written: findings that were read are damaged on the disk "
                 f"({error} in {self._workspace.folder})",

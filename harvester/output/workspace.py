@@ -96,13 +96,17 @@ class Workspace:
 
     def check_owner(self) -> None:
         """Raise OutputBusyError where another run has claimed the folder in spite of the lock."""
-        if not self._is_owner():
+        if not self.is_owner():
             raise taken_over(self.folder)
+
+    def is_owner(self) -> bool:
+        """Return whether no other run has claimed the folder since this one did."""
+        return not self._token or owner_of(self.folder) == self._token
 
     def failure(self, error: OSError) -> OutputError:
         """Return the error of a call that failed in the folder."""
         with suppress(OSError):
-            if not self._is_owner():
+            if not self.is_owner():
                 return taken_over(self.folder)
         return cannot_write(self.folder, error)
 
@@ -146,7 +150,7 @@ class Workspace:
         if self._lock is None:
             return
         try:
-            if not self._is_owner():
+            if not self.is_owner():
                 return
             self.keep_only(())
             # Last, and not the folder with all in it: the next run may be in it already.
@@ -208,9 +212,6 @@ class Workspace:
             )
         for leftover in leftovers:
             _remove(leftover)
-
-    def _is_owner(self) -> bool:
-        return not self._token or owner_of(self.folder) == self._token
 
     def _warn(self) -> None:
         """Say once what the file system lacks, and what that means."""
