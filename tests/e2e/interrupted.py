@@ -66,7 +66,7 @@ async def cut_short(
     """Run a command, and end it by a signal once its journal has some records."""
     began = time.monotonic()
     async with start(command, simulator, *given, unusual=unusual) as process:
-        await until(lambda: process.returncode is not None or (records(journal) >= 4 and when()))
+        await until(lambda: process.returncode is not None or (records(journal) >= 3 and when()))
         assert process.returncode is None, "it ended before it had committed much"
         stop(process, by)
         return await command.finish(process, began)

@@ -38,7 +38,7 @@ async def test_a_file_system_without_syncs_is_warned_of_once(
     assert_same(command.found(), truth(small()))
 
 
-@pytest.mark.parametrize("code", ["ENOLCK", "EOPNOTSUPP", "ENOSYS", "EINVAL"])
+@pytest.mark.parametrize("code", ["ENOLCK", "EOPNOTSUPP"])
 async def test_a_file_system_without_locks_is_refused_and_named(
     command: Command, code: str
 ) -> None:
@@ -52,9 +52,15 @@ async def test_a_file_system_without_locks_is_refused_and_named(
     assert not (command.folder / "out.ndjson").exists()
 
 
-@pytest.mark.parametrize("output", _OUTPUTS)
 @pytest.mark.parametrize(
-    "mount", ["one owner", "mode 777", "mode 777=EPERM", "mode 777=ENOTSUP", "mode 755=EPERM"]
+    ("mount", "output"),
+    [
+        ("one owner", "out.ndjson"),
+        ("one owner", "out/"),
+        ("mode 777", "out.ndjson"),
+        ("mode 777=EPERM", "out/"),
+        ("mode 755=ENOTSUP", "out.ndjson"),
+    ],
 )
 async def test_a_mount_without_owners_or_modes_still_resumes(
     command: Command, mount: str, output: str

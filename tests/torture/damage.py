@@ -24,7 +24,7 @@ from tests.e2e.support import until
 from tests.torture.jobs import Job, Site, records_in
 
 State = dict[str, Any]
-ONE_BY_ONE = ("--page-size", "3", "--max-concurrency", "1")
+FEW_AT_ONCE = ("--page-size", "2", "--max-concurrency", "2")
 """Options of a small sweep that lasts for some commits."""
 
 

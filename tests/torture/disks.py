@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harvester.simulator import Behaviour, Simulator
 from tests.e2e.support import Command, everything_below
-from tests.torture.damage import ONE_BY_ONE, damages, kill_halfway, put
+from tests.torture.damage import FEW_AT_ONCE, damages, kill_halfway, put
 from tests.torture.jobs import DESTINATIONS, Site
 from tests.torture.scenarios import Scenario, journal_of, kill, resume, small
 from tests.torture.syscalls import after_a_fault, after_all, run, small_job
@@ -49,7 +49,7 @@ async def _limited(
 
 async def its_work_is_damaged(command: Command, rng: random.Random) -> None:
     """Whatever is taken up of a journal and a spool that were damaged: each finding once."""
-    job = replace(small_job("one file", latency=0.08), options=ONE_BY_ONE)
+    job = replace(small_job("one file", latency=0.08), options=FEW_AT_ONCE)
     site = await kill_halfway(job, command.folder / "killed", commits=1)
     journal, spool = site.journal.read_bytes(), (site.work / "spool").read_bytes()
     everything = list(damages(journal, spool, 41, rng))
