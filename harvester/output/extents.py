@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
-from zlib import adler32, crc32
+from zlib import crc32
 
 Extents: TypeAlias = "array[int]"
 """Triples of offset, length in bytes, and checksum, in the order of a query's pages."""
@@ -13,11 +13,8 @@ Extents: TypeAlias = "array[int]"
 SIZE = 3
 """How many numbers an extent has."""
 
-EMPTY = 1
+EMPTY = 0
 """The checksum of nothing."""
-
-_HALF = 32
-_LOW = (1 << _HALF) - 1
 
 
 def no_extents() -> Extents:
@@ -26,13 +23,12 @@ def no_extents() -> Extents:
 
 
 def checksum(data: bytes, before: int = EMPTY) -> int:
-    """Return a checksum of 64 bits; `before` is that of the bytes in front of these.
+    """Return the CRC-32 of data; `before` is that of the bytes in front of it.
 
-    CRC-32 finds every burst of errors up to 32 bits. Adler-32 beside it makes a coincidence
-    unlikely for longer damage. Both together are faster than any 64-bit hash of the standard
-    library.
+    It misses one in four billion damages, and none of up to 32 bits in a row. Longer hashes of
+    the standard library take two to four times as long, and every page is hashed twice.
     """
-    return crc32(data, before >> _HALF) << _HALF | adler32(data, before & _LOW)
+    return crc32(data, before)
 
 
 def append(extents: Extents, offset: int, data: bytes, *, committed: int) -> None:
