@@ -216,6 +216,7 @@ class FileSink:
         self._workspace.keep_only((JOURNAL, *(one.name for one in self._spool.segments)))
         self._spool.open(self._contents.end)
         self._header = replace(self._header, segments=self._spool.segments)
+        self._workspace.check_owner()
         self._journal.rewrite(self._everything())
 
     def _everything(self) -> list[Record]:

@@ -228,7 +228,7 @@ def _remove(leftover: Path) -> None:
     if leftover.is_dir() and not leftover.is_symlink():
         shutil.rmtree(leftover)
     else:
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)  # another run that is not kept out may remove it as well
 
 
 def make_private(folder: Path) -> list[Path]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
 import pytest
 
 from harvester.simulator import Behaviour, Simulator
 from tests.e2e.interrupted import SLOW, arguments, cut_short, records, run, small, start, work_of
-from tests.e2e.support import Command, assert_same, everything_below, pages_asked, truth, until
+from tests.e2e.support import (
+    Command,
+    Done,
+    assert_same,
+    everything_below,
+    pages_asked,
+    truth,
+    until,
+)
 
 _OUTPUTS = ["out.ndjson", "out/"]
 
@@ -107,6 +116,23 @@ async def test_the_later_of_two_runs_goes_on_where_the_lock_excludes_nobody(
         second = await run(command, simulator, *arguments(output), unusual=unusual)
         first = await command.finish(process, 0.0)
 
+    _check_one_of_two(command, output, first, second)
+
+
+async def test_of_two_runs_that_start_together_one_goes_on(command: Command) -> None:
+    async with Simulator(small(), behaviour=Behaviour(latency=0.3)) as simulator:
+        both = [
+            asyncio.create_task(
+                run(command, simulator, *arguments("out.ndjson"), unusual="locks of nobody")
+            )
+            for _ in range(2)
+        ]
+        second, first = sorted(await asyncio.gather(*both), key=lambda one: one.code)
+
+    _check_one_of_two(command, "out.ndjson", first, second)
+
+
+def _check_one_of_two(command: Command, output: str, first: Done, second: Done) -> None:
     assert first.code == 5
     assert "another run has taken over this output" in first.err
     assert "resumes this sweep" not in first.err, "the other run does"
