@@ -5,9 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 
+from harvester.unsupported import WINDOWS
+
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    if sys.platform == "win32":  # before any import of a module that exists on POSIX only
+        sys.stderr.write(f"harvester: {WINDOWS}\n")
+        sys.exit(2)
     from harvester.cli import main as run
 
     code = run()

@@ -164,6 +164,13 @@ _SETTINGS = (
         number=int,
     ),
     Setting(("--deadline",), "limits.deadline", "Stop after this time: 90s, 30m, 2h.", "DURATION"),
+    Setting(
+        ("--max-resume-age",),
+        "limits.max_resume_age",
+        "When resuming an unfinished sweep, read accounts and regions again whose findings are "
+        "older than this. Default: 6h.",
+        "DURATION",
+    ),
     Setting(("--summary",), "output.summary", "Write the summary as JSON.", "FILE"),
     Setting(
         ("--log-format",), "log.format", "text (the default) or json; logs go to stderr.", "FORMAT"

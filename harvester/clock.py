@@ -9,12 +9,18 @@ from dataclasses import dataclass
 import anyio
 
 
+def _wall() -> float:
+    return time.time()
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A monotonic clock in seconds and the sleep that goes with it.
+    """A monotonic clock in seconds, the sleep that goes with it, and the time of day.
 
-    It is the clock of asyncio's event loop too, read without asking first which loop runs.
+    The monotonic clock is that of asyncio's event loop, read without asking first which loop
+    runs. `wall` is in seconds since 1970, and may be set back at any time.
     """
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    wall: Callable[[], float] = _wall

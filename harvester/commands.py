@@ -198,9 +198,11 @@ def _say_summary(run: Run, settings: Settings, seconds: float) -> None:
 
 
 def _say_how_to_go_on(run: Run, settings: Settings) -> None:
-    unfinished = run.summary().status in ("interrupted", "failed") and run.tally.pages
-    if unfinished and settings.output.kind != "stdout":
-        _log.warning("unfinished: the same command goes on from here; --fresh starts over")
+    if run.summary().status in ("interrupted", "failed") and run.resumable:
+        _log.warning(
+            "unfinished: the same command resumes this sweep within %s; --fresh starts over",
+            settings.limits.max_resume_age,
+        )
 
 
 def _log_summary(summary: Summary) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import resource
-from contextlib import suppress
 
 from harvester.errors import StartError
+from harvester.portability import open_file_limits, raise_open_file_limit
 
 _OURS = 32
 """Files beside the connections: output, journal, lock, logs, the event loop's own."""
@@ -14,7 +13,6 @@ _OURS = 32
 _PER_REQUEST = 2
 """A request in flight may leave an idle connection to another region behind."""
 
-_ENOUGH = 8192
 _RAISE = "raise the limit: ulimit -n 1024"
 _RAISE_HARD = (
     "raise the hard limit, which only root may: ulimit -n 1024, LimitNOFILE=1024 in a systemd "
@@ -25,11 +23,7 @@ _log = logging.getLogger("harvester")
 
 def raise_limit() -> None:
     """Let this process have as many files open as its hard limit allows, up to 8,192."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    raise_open_file_limit()
 
 
 def requests_in_flight(wanted: int) -> int:
@@ -38,8 +32,8 @@ def requests_in_flight(wanted: int) -> int:
     Raises:
         StartError: not even one is possible.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = wanted if soft == resource.RLIM_INFINITY else (soft - _OURS) // _PER_REQUEST
+    soft, hard = open_file_limits()
+    possible = wanted if soft is None else (soft - _OURS) // _PER_REQUEST
     if possible < 1:
         raise StartError(
             f"the open-file limit is {soft}; a sweep needs at least {_OURS + _PER_REQUEST}",

@@ -87,6 +87,11 @@ class Run:
         self._reason: HarvesterError | str | None = None
         self._finished: datetime | None = None
 
+    @property
+    def resumable(self) -> bool:
+        """Whether the same command will find something to resume."""
+        return self._output is not None and self._output.resumable
+
     def stop(self, reason: str, *, grace: float = 0.0) -> None:
         """Stop the run: its summary will say `interrupted`, and name `reason`.
 
@@ -186,7 +191,8 @@ class Run:
         quarantine = quarantine_for(self._settings.output, stream=self._sink is not None)
         with self._scope, self._stopped_at_deadline():
             async with (
-                self._sink or sink_for(self._settings, fresh=self._fresh) as sink,
+                self._sink
+                or sink_for(self._settings, fresh=self._fresh, run_id=self._run_id) as sink,
                 open_journey(
                     self._settings, self.tally, self._clock, self._memory, self._emit
                 ) as journey,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harvester.aws.bodies import page_of
 from harvester.clock import Clock
 from harvester.model import Page, Query, Target
 from harvester.output.contents import Contents
+from harvester.output.extents import Extents
 from harvester.output.files import FileSink
 from harvester.output.journal import Journal
 from harvester.output.publish import one_file
-from harvester.output.resume import SPOOL, take_up
+from harvester.output.resume import Header, take_up
+from harvester.output.spool import Spool
 from harvester.output.workspace import Workspace
 
 ONE, TWO = Target("111111111111", "eu-west-1"), Target("222222222222", "us-east-1")
@@ -21,6 +24,8 @@ QUERIES = {
     TWO: [Query(TWO)],
 }
 PAGES = 12
+YESTERDAY = 1.7e9
+"""The time of day, in seconds since 1970, when `Time` begins."""
 
 
 @dataclass
@@ -31,7 +36,7 @@ class Time:
 
     @property
     def clock(self) -> Clock:
-        return Clock(now=lambda: self.seconds)
+        return Clock(now=lambda: self.seconds, wall=lambda: self.seconds + YESTERDAY)
 
 
 def page(query: Query, number: int, *, last: int = PAGES - 1) -> Page:
@@ -44,8 +49,8 @@ def text(query: Query, pages: int = PAGES) -> bytes:
     return b"".join(page(query, number).text for number in range(pages))
 
 
-def sink_of(folder: Path, out: Path, time: Time | None = None) -> FileSink:
-    return FileSink(Workspace(folder), one_file(out), clock=(time or Time()).clock)
+def sink_of(folder: Path, out: Path, time: Time | None = None, **options: Any) -> FileSink:
+    return FileSink(Workspace(folder), one_file(out), clock=(time or Time()).clock, **options)
 
 
 def path_of(file: int) -> Path:
@@ -65,17 +70,23 @@ class Left:
         return standing.cursors[query].pages if standing else 0
 
 
-def left_in(folder: Path) -> Left | None:
+def stored_in(folder: Path, header: Header, places: Extents) -> bytes:
+    """What the spool in a folder holds in some extents, checked."""
+    spool = Spool(Workspace(folder), packed=header.packed, segments=header.segments)
+    try:
+        return b"".join(spool.read(places))
+    finally:
+        spool.close()
+
+
+def left_in(folder: Path, now: float = YESTERDAY) -> Left | None:
     workspace = Workspace(folder)
-    taken = take_up(workspace, Journal(workspace), {})
+    taken = take_up(workspace, Journal(workspace), {}, now=now)
     if taken is None:
         return None
-    contents, spool = taken[1], (folder / SPOOL).read_bytes()
+    header, contents = taken
     held = {
-        query: b"".join(
-            spool[start : start + size]
-            for start, size in zip(places[::2], places[1::2], strict=True)
-        )
+        query: stored_in(folder, header, places)
         for target in QUERIES
         for query, places in contents.places(target).items()
     }

@@ -17,7 +17,8 @@ from harvester.model import Target
 from harvester.output.contents import Contents
 from harvester.output.journal import Journal
 from harvester.output.open import sink_for
-from harvester.output.resume import header, take_up
+from harvester.output.resume import Header, take_up
+from harvester.output.spool import Segment
 from harvester.output.workspace import Workspace
 from harvester.settings import (
     AccountSettings,
@@ -42,13 +43,15 @@ def work(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Workspace:
 
 
 def _leave(work: Workspace, *, age: float = 60.0, spool: bytes | None = None, **more: Any) -> None:
-    """Leave a journal that speaks of three pages, and a spool of their size or this content."""
-    contents, query = Contents(), QUERIES[TWO][0]
-    contents.begin(TWO, [query], None)
+    """Leave a journal that speaks of three pages, and a spool that holds them or this content."""
+    contents, query, at = Contents(), QUERIES[TWO][0], time.time() - age
+    contents.begin(TWO, [query], None, at)
     for number in range(3):
-        contents.add(query, page(query, number))
+        one = page(query, number)
+        contents.add(query, one, one.text, at)
     journal = Journal(work)
-    first = {**header(time.time() - age, _SETTINGS), **more}
+    header = Header(at, "run", _SETTINGS, segments=(Segment("spool", 0),))
+    first = {**header.record(), **more}
     journal.rewrite([first, contents.everything()])
     journal.close()
     (work.folder / "spool").write_bytes(text(query, 3) if spool is None else spool)
@@ -79,16 +82,17 @@ def test_what_is_true_is_taken_up(
     standing = contents.standing(TWO)
     assert standing is not None
     assert standing.cursors[QUERIES[TWO][0]].token == "3"
-    assert "going on with the unfinished sweep of 2" in caplog.text
+    assert "resuming the unfinished sweep of 2" in caplog.text
 
 
-@pytest.mark.parametrize("spool", [b"", b"short"])
-def test_a_spool_that_is_too_short_is_damage(
+@pytest.mark.parametrize("spool", [b"", b"short", b"another sweep's" * 100, bytes(10_000)])
+def test_a_spool_that_holds_other_data_is_damaged(
     work: Workspace, caplog: pytest.LogCaptureFixture, spool: bytes
 ) -> None:
     _leave(work, spool=spool)
     assert _take_up(work) is None
-    assert "damaged (spool is shorter than the journal says): starting over" in caplog.text
+    assert f"{TWO}: findings of the unfinished sweep are damaged on the disk" in caplog.text
+    assert "reading them again" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["missing", "link", "folder"])
@@ -112,14 +116,14 @@ def test_a_journal_that_is_a_link_is_an_error(work: Workspace) -> None:
         _take_up(work)
 
 
-@pytest.mark.parametrize("age", [0.0, 12 * _HOUR, 19.9 * _HOUR])
-def test_one_of_today_is_gone_on_with(work: Workspace, age: float) -> None:
+@pytest.mark.parametrize("age", [0.0, 3 * _HOUR, 5.9 * _HOUR, -30.0])
+def test_findings_younger_than_the_limit_are_resumed(work: Workspace, age: float) -> None:
     _leave(work, age=age)
     assert _take_up(work) is not None
 
 
-@pytest.mark.parametrize("age", [23 * _HOUR, 24 * _HOUR, 100 * _HOUR, -_HOUR])
-def test_one_of_the_night_before_is_not_even_where_the_timer_is_early(
+@pytest.mark.parametrize("age", [6.1 * _HOUR, 24 * _HOUR, 100 * _HOUR, -_HOUR])
+def test_older_findings_and_those_of_the_future_are_not_resumed(
     work: Workspace, caplog: pytest.LogCaptureFixture, age: float
 ) -> None:
     _leave(work, age=age)
@@ -127,7 +131,7 @@ def test_one_of_the_night_before_is_not_even_where_the_timer_is_early(
     assert "too old: starting over" in caplog.text
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
 def test_one_of_another_version_is_not_gone_on_with(
     work: Workspace, caplog: pytest.LogCaptureFixture, version: object
 ) -> None:
@@ -138,7 +142,16 @@ def test_one_of_another_version_is_not_gone_on_with(
 
 @pytest.mark.parametrize(
     "more",
-    [{"settings": None}, {"settings": {}}, {"begun": None}, {"begun": "NaN"}, {"begun": [1]}],
+    [
+        {"settings": None},
+        {"settings": {}},
+        {"begun": None},
+        {"begun": "now"},
+        {"begun": [1]},
+        {"segments": None},
+        {"segments": [["spool"]]},
+        {"segments": [["spool", "x"]]},
+    ],
 )
 def test_a_header_of_another_form_is_damage(work: Workspace, more: dict[str, Any]) -> None:
     _leave(work, **more)
@@ -251,10 +264,11 @@ async def test_an_output_that_cannot_be_opened_is_kept_as_it_was(tmp_path: Path)
     async with sink_of(folder, out) as sink:
         sink.begin(TWO, [query], None)
         await sink.write(query, page(query, 3))
-    (folder / "journal.new").mkdir()
+    (folder / "owner").unlink()
+    (folder / "owner").mkdir()
     with pytest.raises(OutputError, match="cannot be written"):
         await sink_of(folder, out).__aenter__()
-    (folder / "journal.new").rmdir()
+    (folder / "owner").rmdir()
 
     left = left_in(folder)
     assert left is not None

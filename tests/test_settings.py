@@ -310,7 +310,8 @@ def test_the_promised_words() -> None:
     assert (
         refused("[limits]\nmax_concurency = 3")
         == "harvester.toml:2: limits.max_concurency: unknown key;"
-        " did you mean max_concurrency? Allowed: deadline, max_concurrency, max_rate, processes"
+        " did you mean max_concurrency? Allowed: deadline, max_concurrency, max_rate,"
+        " max_resume_age, processes"
     )
 
 

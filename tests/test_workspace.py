@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import stat
@@ -15,6 +17,7 @@ import pytest
 from harvester.errors import OutputBusyError, OutputError
 from harvester.output.workspace import (
     Workspace,
+    cannot_write,
     check_replaceable,
     make_private,
     write_private,
@@ -48,12 +51,11 @@ def test_what_is_in_it_stays_when_it_is_closed(tmp_path: Path) -> None:
     assert _names(tmp_path / "a" / "work") == ["lock", "spool"]
 
     work.open()
-    assert work.size("spool") == 6
     kept = work.create("spool", keep=True)
     assert os.read(kept, 100) == b"so far"
     os.close(kept)
     os.close(work.create("spool"))
-    assert work.size("spool") == 0
+    assert (work.folder / "spool").stat().st_size == 0
     work.close()
 
 
@@ -79,15 +81,6 @@ def test_who_does_not_hold_it_removes_nothing(tmp_path: Path) -> None:
     first.remove()
 
     assert _names(tmp_path / "work") == ["lock", "spool"]
-
-
-def test_the_size_of_what_is_no_file_is_none(tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(bytes(1000))
-    (tmp_path / "link").symlink_to(tmp_path / "large")
-    (tmp_path / "folder").mkdir()
-    work = Workspace(tmp_path)
-
-    assert [work.size(name) for name in ("large", "link", "folder", "absent")] == [1000, 0, 0, 0]
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
@@ -353,3 +346,67 @@ def test_many_who_come_and_go_never_hold_it_together(tmp_path: Path) -> None:
         thread.join()
 
     assert unexpected == []
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL]
+)
+def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    files = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    with pytest.raises(OutputError, match="does not support file locks") as caught:
+        Workspace(tmp_path / "work").open()
+
+    assert not isinstance(caught.value, OutputBusyError)
+    assert os.strerror(number) in str(caught.value)
+    assert caught.value.hint
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == files
+
+
+def test_a_lock_that_fails_otherwise_is_an_output_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OutputError, match="cannot be written: Input/output error"):
+        Workspace(tmp_path / "work").open()
+
+
+def test_the_owner_of_a_folder_is_the_run_that_claimed_it_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    first, second = Workspace(tmp_path / "work"), Workspace(tmp_path / "work")
+    first.open()
+    first.claim()
+    first.check_owner()
+    second.open()
+    first.check_owner()
+    second.claim()
+    second.check_owner()
+    with pytest.raises(OutputBusyError, match="another run has taken over"):
+        first.check_owner()
+    assert isinstance(first.failure(OSError(errno.EIO, "")), OutputBusyError)
+    assert not isinstance(second.failure(OSError(errno.EIO, "")), OutputBusyError)
+    first.remove()
+    assert _names(tmp_path / "work") == ["lock", "owner"]
+    second.remove()
+    with pytest.raises(OutputBusyError):
+        first.check_owner()
+    assert not (tmp_path / "work").exists()
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_reported_with_the_room_that_a_sweep_needs(number: int) -> None:
+    error = cannot_write(Path("out"), OSError(number, os.strerror(number)))
+    assert os.strerror(number) in str(error)
+    assert "about twice the size of its output" in (error.hint or "")

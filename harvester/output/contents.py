@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harvester.model import Condition, Cursor, Page, Query, Standing, Target
+from harvester.output.extents import SIZE, Extents, append, no_extents
 
 _NOTHING: Mapping[str, int] = {}
 
 
 @dataclass(slots=True)
 class _Held:
-    """One query: where it stands, and where its pages are, as pairs of offset and length.
+    """One query: where it stands, where its pages are, and when the first of them was read.
 
-    `saved` is how many items of `places` the journal knows.
+    `saved` is how many numbers of `places` the journal knows.
     """
 
     cursor: Cursor = field(default_factory=Cursor)
-    places: array[int] = field(default_factory=lambda: array("q"))
+    places: Extents = field(default_factory=no_extents)
     saved: int = 0
+    since: float | None = None
 
 
 @dataclass(slots=True)
 class _Mark:
-    """One target: what a cut of it should hold, or, once it is complete, what it gave."""
+    """One target: what a split of it should hold, and, once it is complete, what it gave.
 
+    `since` is when the oldest part of this was read.
+    """
+
+    since: float
     expected: int | None = None
     complete: bool = False
     pages: int = 0
@@ -63,7 +68,9 @@ class Contents:
         cursors = {query: held.cursor for query, held in self._held.get(target, {}).items()}
         return Standing(complete=False, expected=mark.expected, cursors=cursors)
 
-    def begin(self, target: Target, queries: Sequence[Query], expected: int | None) -> None:
+    def begin(
+        self, target: Target, queries: Sequence[Query], expected: int | None, at: float
+    ) -> None:
         """Note by which queries a target is read; what others have written is dropped."""
         wanted = set(queries)
         self.drop([query for query in self._held.get(target, ()) if query not in wanted])
@@ -72,19 +79,18 @@ class Contents:
             if query not in held:
                 held[query] = _Held()
                 self._changed[query] = None
-        self._marks[target] = _Mark(expected)
+        before = self._marks.get(target)
+        same = before is not None and expected is not None and before.expected == expected
+        self._marks[target] = _Mark(before.since if before and same else at, expected)
         self._marked[target] = None
 
-    def add(self, query: Query, page: Page) -> None:
-        """Note a page that was written at the end of the spool."""
+    def add(self, query: Query, page: Page, stored: bytes, at: float) -> None:
+        """Note a page that was read at a time, and stored as these bytes at the spool's end."""
         held = self._held.setdefault(query.target, {}).setdefault(query, _Held())
         held.cursor = held.cursor.after(page)
-        places, size = held.places, len(page.text)
-        if len(places) > held.saved and places[-2] + places[-1] == self.end:
-            places[-1] += size
-        elif size:
-            places.extend((self.end, size))
-        self.end += size
+        held.since = at if held.since is None else held.since
+        append(held.places, self.end, stored, committed=held.saved)
+        self.end += len(stored)
         self._changed[query] = None
 
     def replace(self, queries: Iterable[Query], by: Query) -> None:
@@ -100,14 +106,17 @@ class Contents:
                 self._dropped[query] = None
                 self._changed.pop(query, None)
 
-    def finish(self, target: Target) -> None:
-        """Note that a target was read whole: no cursor of it is needed any more."""
-        mark, severities = _Mark(complete=True), Counter[str]()
+    def finish(self, target: Target, at: float) -> None:
+        """Note that a target was read whole, at this time."""
+        before = self._marks.get(target)
+        expected = before.expected if before else None
+        since = self.read_at(target)
+        mark = _Mark(at if since is None else since, expected, complete=True)
+        severities = Counter[str]()
         held = self._held.get(target, {})
         for query, one in list(held.items()):
             mark.pages += one.cursor.pages
             severities.update(one.cursor.severities)
-            one.cursor = _DONE
             if not one.places:
                 del held[query]
                 self._changed.pop(query, None)
@@ -125,8 +134,43 @@ class Contents:
             or any(one.cursor.pages for held in self._held.values() for one in held.values())
         )
 
-    def places(self, target: Target) -> dict[Query, array[int]]:
-        """Return where the pages of a target's queries are: pairs of offset and length."""
+    def read_at(self, target: Target) -> float | None:
+        """Return when the oldest part of a target was read, None where nothing of it was."""
+        mark = self._marks.get(target)
+        times = [one.since for one in self._held.get(target, {}).values() if one.since is not None]
+        if mark is not None and (mark.complete or mark.expected is not None):
+            times.append(mark.since)
+        return min(times, default=None)
+
+    def all_targets(self) -> list[Target]:
+        """Return the targets of which anything is known."""
+        return list({**self._marks, **self._held})
+
+    def all_places(self) -> Iterator[tuple[Query, Extents]]:
+        """Yield each query with pages, and where they are."""
+        for held in self._held.values():
+            for query, one in held.items():
+                if one.places:
+                    yield query, one.places
+
+    def forget(self, target: Target) -> None:
+        """Forget all of a target, which has to be read again."""
+        self.drop(list(self._held.get(target, ())))
+        self._held.pop(target, None)
+        self._marks.pop(target, None)
+        self._marked.pop(target, None)
+
+    def forget_query(self, query: Query) -> None:
+        """Forget a query, which has to be read again; its target with it if that was split."""
+        mark = self._marks.get(query.target)
+        if mark is None or mark.expected is not None:
+            self.forget(query.target)
+            return
+        self.drop([query])
+        self._marks[query.target] = _Mark(mark.since)
+
+    def places(self, target: Target) -> dict[Query, Extents]:
+        """Return where the pages of a target's queries are."""
         held = self._held.get(target, {})
         return {query: one.places for query, one in held.items() if one.places}
 
@@ -160,21 +204,24 @@ class Contents:
         """Take over what `changes` returned in an earlier run.
 
         Raises:
-            KeyError, TypeError, ValueError, IndexError: it is none of that.
+            KeyError, TypeError, ValueError, IndexError, OverflowError: it is not such a record.
         """
         self.drop([_query_of(item) for item in record["dropped"]])
-        for account, region, expected, complete, pages, severities in record["targets"]:
+        for account, region, since, expected, complete, pages, severities in record["targets"]:
             target = Target(account, region)
-            self._marks[target] = _Mark(expected, complete, pages, severities)
+            self._marks[target] = _Mark(float(since), expected, complete, pages, severities)
             if complete:
                 self._held[target] = {
                     query: one for query, one in self._held.get(target, {}).items() if one.places
                 }
-        for *query, token, done, pages, severities, places in record["queries"]:
+        for *query, token, done, pages, severities, since, places in record["queries"]:
+            if len(places) % SIZE:
+                raise ValueError("an extent is incomplete")
             held = self._held.setdefault(Target(*query[:2]), {}).setdefault(
                 _query_of(query), _Held()
             )
             held.cursor = Cursor(token, done=done, pages=pages, severities=severities)
+            held.since = None if since is None else float(since)
             held.places.extend(places)
             held.saved = len(held.places)
         self.end = record["end"]
@@ -184,15 +231,12 @@ class Contents:
         held = self._held[query.target][query]
         cursor, new = held.cursor, held.places[held.saved :].tolist()
         held.saved = len(held.places)
-        state = [cursor.token, cursor.done, cursor.pages, dict(cursor.severities), new]
+        state = [cursor.token, cursor.done, cursor.pages, dict(cursor.severities), held.since, new]
         return [*_query_as_json(query), *state]
 
 
-_DONE = Cursor(None, done=True)
-
-
 def _mark_as_json(target: Target, mark: _Mark) -> list[Any]:
-    state = [mark.expected, mark.complete, mark.pages, dict(mark.severities)]
+    state = [mark.since, mark.expected, mark.complete, mark.pages, dict(mark.severities)]
     return [target.account, target.region, *state]
 
 

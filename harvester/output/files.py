@@ -3,47 +3,53 @@
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import anyio.from_thread
 
 from harvester.clock import Clock
 from harvester.concurrency import in_thread
 from harvester.errors import OutputError
 from harvester.model import Page, Query, Standing, Target
 from harvester.output.contents import Contents
-from harvester.output.journal import Journal, Record, write_all
-from harvester.output.publish import Parts, write_part
-from harvester.output.resume import SPOOL, header, take_up
-from harvester.output.workspace import Workspace, cannot_write, sync_folder
+from harvester.output.journal import NAME as JOURNAL
+from harvester.output.journal import Journal, Record
+from harvester.output.publish import Parts, Places, write_part
+from harvester.output.resume import MAX_AGE, Header, Resumed, take_up
+from harvester.output.spool import DamagedSpoolError, Spool
+from harvester.output.workspace import Workspace, cannot_write
+from harvester.portability import sync_folder
 
 _COMMIT_SECONDS = 1.0
 _log = logging.getLogger("harvester")
 
 
 class FileSink:
-    """Collects pages in a spool file and, at the end, writes each query's in one piece.
+    """Collects pages in a spool and, at the end, writes each query's in one piece.
 
     The spool holds the pages in the order in which they arrived; per query it is known where
     they are. A query that starts over drops its places, and the same findings make the same
     file whatever their timing was.
 
     Every second, and when it ends, a run makes the spool durable and then says so in the
-    journal beside it. What stands there is what the next run goes on with.
+    journal beside it, with checksums. What stands there is what the next run resumes.
 
     Args:
         workspace: where spool and journal stand.
         parts: the files to write for the targets that were read.
         identity: the settings that decide what is read; a sweep that was begun with others
-            is not gone on with.
+            is not resumed.
         fresh: throw away what an earlier run left.
+        packed: compress the spool.
+        max_age: seconds after which a target that an earlier run read is read again.
+        run_id: the run, for the journal.
     """
 
     withdraws = True
@@ -55,18 +61,22 @@ class FileSink:
         *,
         identity: Mapping[str, Any] | None = None,
         fresh: bool = False,
+        packed: bool = False,
+        max_age: float = MAX_AGE,
+        run_id: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._workspace = workspace
         self._parts = parts
-        self._identity = dict(identity or {})
         self._fresh = fresh
+        self._max_age = max_age
         self._clock = clock or Clock()
         self._journal = Journal(workspace)
         self._contents = Contents()
-        self._begun = time.time()
+        self._header = Header(self._clock.wall(), run_id, dict(identity or {}), packed)
+        self._resumes = self._kept = False
         self._visited: set[Target] = set()
-        self._spool: int | None = None
+        self._spool = Spool(workspace, packed=packed)
         self._committing = anyio.Lock()
         self._committed = 0.0
         self.published = False
@@ -75,17 +85,12 @@ class FileSink:
         """Lock the output, and take up what an unfinished run left."""
         self._workspace.open()
         try:
-            left = None if self._fresh else take_up(self._workspace, self._journal, self._identity)
-            if left is not None:
-                self._begun, self._contents = left
-            self._spool = self._workspace.create(SPOOL, keep=left is not None)
-            os.ftruncate(self._spool, self._contents.end)
-            self._journal.rewrite(self._everything())
+            await in_thread(self._open)
         except BaseException as error:
             self._close()
             self._workspace.close()
             if isinstance(error, OSError):
-                raise cannot_write(self._workspace.folder, error) from error
+                raise self._workspace.failure(error) from error
             raise
         self._committed = self._clock.now()
         return self
@@ -104,9 +109,25 @@ class FileSink:
             _log.debug("the last second is not kept: %s", failure)  # the disk is full, say
         finally:
             self._close()
+            with suppress(OSError):
+                self._kept &= self._workspace.is_owner()
             if self.published or self._contents.is_blank:
                 self._workspace.remove()
             self._workspace.close()
+
+    @property
+    def resumed(self) -> Resumed | None:
+        """The unfinished sweep that this one resumes, None where it began by itself."""
+        if not self._resumes:
+            return None
+        times = [self._contents.read_at(target) for target in self._visited]
+        oldest = min((at for at in times if at is not None), default=None)
+        return Resumed(self._header.run_id, self._header.begun, oldest)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the same command will find something to resume."""
+        return self._kept and not self.published
 
     def standing(self, target: Target) -> Standing | None:
         """Return where an earlier run left a target."""
@@ -116,15 +137,16 @@ class FileSink:
     def begin(self, target: Target, queries: Sequence[Query], expected: int | None) -> None:
         """Note by which queries a target is read."""
         self._visited.add(target)
-        self._contents.begin(target, queries, expected)
+        self._contents.begin(target, queries, expected, self._clock.wall())
 
     async def write(self, query: Query, page: Page) -> None:
         """Append a page to the spool."""
+        stored = self._spool.pack(page.text)
         try:
-            write_all(self._file, page.text, self._contents.end)
+            self._spool.write(stored, self._contents.end)
         except OSError as error:
-            raise cannot_write(self._workspace.folder / SPOOL, error) from error
-        self._contents.add(query, page)
+            raise self._workspace.failure(error) from error
+        self._contents.add(query, page, stored, self._clock.wall())
         if self._clock.now() - self._committed >= _COMMIT_SECONDS and not self._committing.locked():
             await self._commit()
 
@@ -134,7 +156,7 @@ class FileSink:
 
     async def finished(self, target: Target) -> None:
         """Note that a target was read whole."""
-        self._contents.finish(target)
+        self._contents.finish(target, self._clock.wall())
 
     async def publish(self, complete: Collection[Target]) -> None:
         """Write the files under their names."""
@@ -143,12 +165,6 @@ class FileSink:
 
     def finish_within(self, seconds: float) -> None:
         """Nothing to do: no page has to wait, and the last commit is not to be cancelled."""
-
-    @property
-    def _file(self) -> int:
-        if self._spool is None:
-            raise OutputError("the output is not open")
-        return self._spool
 
     async def _commit(self) -> None:
         """Make what was written durable, then say so in the journal.
@@ -176,16 +192,43 @@ class FileSink:
             # No record may follow one that is missing.
             self._journal.close()
             raise
+        self._kept = not self._contents.is_blank
+
+    def _open(self) -> None:
+        """Take up what an unfinished run left, and begin a spool and a journal."""
+        left = None
+        if not self._fresh:
+            left = take_up(
+                self._workspace,
+                self._journal,
+                self._header.settings,
+                between=anyio.from_thread.check_cancelled,
+                max_age=self._max_age,
+                now=self._clock.wall(),
+            )
+        if left is not None:
+            before, self._contents = left
+            self._header = replace(before, settings=self._header.settings)
+            self._resumes = self._kept = True
+            self._spool = Spool(self._workspace, packed=before.packed, segments=before.segments)
+            self._spool.forget_unused(places for _, places in self._contents.all_places())
+        self._workspace.claim()
+        self._workspace.keep_only((JOURNAL, *(one.name for one in self._spool.segments)))
+        self._spool.open(self._contents.end)
+        self._header = replace(self._header, segments=self._spool.segments)
+        self._workspace.check_owner()
+        self._journal.rewrite(self._everything())
 
     def _everything(self) -> list[Record]:
-        return [header(self._begun, self._identity), self._contents.everything()]
+        return [self._header.record(), self._contents.everything()]
 
     def _make_durable(self, say: Callable[[], None]) -> None:
         try:
-            os.fdatasync(self._file)
+            self._workspace.check_owner()
+            self._spool.sync()
             say()
         except OSError as error:
-            raise cannot_write(self._workspace.folder, error) from error
+            raise self._workspace.failure(error) from error
 
     def _publish(self, complete: Collection[Target]) -> None:
         by_target = {target: self._contents.places(target) for target in complete}
@@ -197,21 +240,32 @@ class FileSink:
         try:
             for path, pieces in self._parts(by_target):
                 if pieces is not None:
-                    changed.update(write_part(self._workspace, self._file, path, pieces))
+                    changed.update(self._write_part(path, pieces))
                     continue
+                self._workspace.check_owner()
                 with suppress(FileNotFoundError):
                     path.unlink()
                     changed.add(path.parent)
             for folder in changed:
                 sync_folder(folder)
+            self._workspace.check_owner()
             # First of all that is removed: a run that dies now must not leave it to the next.
             self._journal.discard()
             self.published = True  # here: whoever waits for it may be cancelled meanwhile
         except OSError as error:
             raise cannot_write(Path(error.filename or self._workspace.folder), error) from error
 
+    def _write_part(self, path: Path, pieces: Sequence[Places]) -> list[Path]:
+        try:
+            return write_part(self._workspace, self._spool, path, pieces)
+        except DamagedSpoolError as error:
+            self._workspace.check_owner()  # another run may have removed it
+            raise OutputError(
+                f"{path} cannot be written: findings that were read are damaged on the disk "
+                f"({error} in {self._workspace.folder})",
+                hint="check the disk; the same command reads the damaged findings again",
+            ) from error
+
     def _close(self) -> None:
         self._journal.close()
-        if self._spool is not None:
-            os.close(self._spool)
-            self._spool = None
+        self._spool.close()

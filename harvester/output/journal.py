@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from typing import Any
 from zlib import crc32
 
-from harvester.output.workspace import Workspace, sync_folder
+from harvester.output.workspace import Workspace
+from harvester.portability import sync_data, sync_file, sync_folder
 
 Record = dict[str, Any]
 """What one record says, as JSON."""
 
 NAME = "journal"
-_NEW = "journal.new"
 _LARGE = 16 << 20
 _GROWN = 4
 
@@ -65,14 +65,15 @@ class Journal:
     def rewrite(self, records: Iterable[Record]) -> None:
         """Begin a new journal with these records, durably, in place of one that is there."""
         self.close()
-        file = self._workspace.create(_NEW)
+        new = self._workspace.temporary(NAME)
+        file = self._workspace.create(new)
         try:
             self._number = self._size = 0
             for record in records:
                 self._write(file, record)
-            os.fsync(file)
+            sync_file(file)
             folder = self._workspace.folder
-            (folder / _NEW).replace(folder / NAME)
+            (folder / new).replace(folder / NAME)
             sync_folder(folder)
         except BaseException:
             os.close(file)
@@ -94,7 +95,7 @@ class Journal:
         if self._file is None:
             raise OSError(9, "the journal is not open")
         self._write(self._file, record)
-        os.fdatasync(self._file)
+        sync_data(self._file)
 
     def discard(self) -> None:
         """Remove it: what it speaks of is published, and must not be published again."""

@@ -16,10 +16,11 @@ from harvester.output.workspace import Workspace, absolute, check_replaceable
 from harvester.settings import SELECTION_KEYS, Settings
 
 
-def sink_for(settings: Settings, *, fresh: bool = False) -> Sink:
+def sink_for(settings: Settings, *, fresh: bool = False, run_id: str | None = None) -> Sink:
     """Return the sink for the settings' output, not opened yet.
 
-    A `fresh` one throws away what an unfinished sweep of the same output left.
+    A `fresh` one throws away what an unfinished sweep of the same output left. The journal
+    names the sweep by its `run_id`.
 
     Raises:
         OutputError: standard output is closed, a link or the like has the file's name, or its
@@ -33,10 +34,20 @@ def sink_for(settings: Settings, *, fresh: bool = False) -> Sink:
     if output.kind == "folder":
         suffix = ".ndjson.zst" if output.compression == "zstd" else ".ndjson"
         folder, parts = path / ".harvester", partitioned(path, suffix)
+        packed = output.compression != "none"
     else:
         check_replaceable(path)
         folder, parts = path.parent / f".{path.name}.harvester", one_file(path)
-    return FileSink(Workspace(folder), parts, identity=_identity(settings), fresh=fresh)
+        packed = path.suffix != ".ndjson"
+    return FileSink(
+        Workspace(folder),
+        parts,
+        identity=_identity(settings),
+        fresh=fresh,
+        packed=packed,
+        max_age=settings.limits.max_resume_age_seconds,
+        run_id=run_id,
+    )
 
 
 def _identity(settings: Settings) -> dict[str, Any]:

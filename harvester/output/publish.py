@@ -5,25 +5,26 @@ from __future__ import annotations
 import gzip
 import os
 import re
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Self, TypeAlias
+from typing import IO, Any, Self
 
 import anyio.from_thread
 import zstandard
 
 from harvester.errors import OutputError
 from harvester.model import Query, Target
+from harvester.output.extents import Extents
+from harvester.output.spool import Spool
 from harvester.output.workspace import Workspace, make_private
+from harvester.portability import sync_file
 
-_CHUNK = 1 << 20
 _PART = "part"
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 
-Places: TypeAlias = "array[int]"
-"""Where pages are in the spool, in their order: pairs of offset and length."""
+Places = Extents
+"""Where pages are in the spool, in their order."""
 
 Part = tuple[Path, Sequence[Places] | None]
 Parts = Callable[[Mapping[Target, Mapping[Query, Places]]], Iterator[Part]]
@@ -32,44 +33,35 @@ or None for a file that must not be there."""
 
 
 def write_part(
-    workspace: Workspace, spool: int, path: Path, pieces: Sequence[Places]
+    workspace: Workspace, spool: Spool, path: Path, pieces: Sequence[Places]
 ) -> list[Path]:
     """Write a file in the workspace, and put it at its path when it is durable.
 
     Returns the folders that have to be synced for its name to be durable, too.
+
+    Raises:
+        DamagedSpoolError: the spool no longer holds the data that was written.
+        OutputBusyError: another run has taken over the workspace.
     """
     changed = make_private(path.parent)
+    part = workspace.folder / workspace.temporary(_PART)
     with (
-        os.fdopen(workspace.create(_PART), "wb") as raw,
+        os.fdopen(workspace.create(part.name), "wb") as raw,
         compressor(path)(raw) as stream,
     ):
         for places in pieces:
-            for start, length in _bounded(places):
+            for piece in spool.read(places):
                 anyio.from_thread.check_cancelled()
-                stream.write(_piece(spool, start, length))
+                stream.write(piece)
         stream.flush()
-    descriptor = os.open(workspace.folder / _PART, os.O_RDONLY)
+    descriptor = os.open(part, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync_file(descriptor)
     finally:
         os.close(descriptor)
-    (workspace.folder / _PART).replace(path)
+    workspace.check_owner()
+    part.replace(path)
     return [*changed, path.parent]
-
-
-def _piece(spool: int, start: int, length: int) -> bytes:
-    piece = os.pread(spool, length, start)
-    if len(piece) != length:
-        raise OSError(5, "the spool is shorter than what was written to it")
-    return piece
-
-
-def _bounded(places: Places) -> Iterator[tuple[int, int]]:
-    """Yield where pages are, in pieces that fit into memory."""
-    for index in range(0, len(places), 2):
-        start, end = places[index], places[index] + places[index + 1]
-        for begin in range(start, end, _CHUNK):
-            yield begin, min(_CHUNK, end - begin)
 
 
 def one_file(path: Path) -> Parts:

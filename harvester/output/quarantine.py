@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harvester.errors import DamagedAnswerError
 from harvester.model import Target
+from harvester.output.trust import PRIVATE_FILE, is_ours
 from harvester.output.workspace import absolute, make_private
 from harvester.settings import OutputSettings
 
@@ -20,7 +21,6 @@ MOST_FILES = 20
 _NAME = re.compile(r"[0-9]{12}-[a-z0-9]+(-[a-z0-9]+)+-[0-9]+\.body")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_PRIVATE_FILE = 0o600
 _log = logging.getLogger("harvester")
 
 
@@ -65,7 +65,7 @@ class Quarantine:
             # Accounts and regions come from the service: only their own alphabet is a name.
             if number > MOST_FILES or not _NAME.fullmatch(name):
                 return f"its body is not kept, beside {number - 1} others"
-            file = os.open(name, _NEW_FILE, _PRIVATE_FILE, dir_fd=folder)
+            file = os.open(name, _NEW_FILE, PRIVATE_FILE, dir_fd=folder)
             with os.fdopen(file, "wb") as stream:
                 stream.write(body)
         return f"its body is kept in {path / name}"
@@ -75,7 +75,7 @@ class Quarantine:
         """Yield a descriptor of the folder, if it is one and this user's."""
         folder = os.open(path, _FOLDER)
         try:
-            if os.fstat(folder).st_uid != os.geteuid():
+            if not is_ours(folder):
                 raise PermissionError(1, "the folder is another user's")
             yield folder
         finally:

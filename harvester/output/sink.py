@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from harvester.model import Page, Query, Standing, Target
+from harvester.output.resume import Resumed
 
 
 class TargetSink(Protocol):
@@ -54,6 +55,16 @@ class Sink(TargetSink, Protocol):
 
     published: bool
 
+    @property
+    def resumed(self) -> Resumed | None:
+        """The unfinished sweep that this one resumes, None where it began by itself."""
+        ...
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the same command will find something to resume."""
+        ...
+
     async def __aenter__(self) -> Self:
         """Take hold of the destination, before anything is read."""
         ...
@@ -87,6 +98,8 @@ class StreamSink(ABC):
 
     withdraws = False
     published = False
+    resumed: Resumed | None = None
+    resumable = False
 
     def __init__(self) -> None:
         self._sent: dict[Query, array[int]] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import stat
 import sys
 
@@ -13,6 +12,7 @@ import anyio
 from harvester.errors import OutputClosedError, OutputError
 from harvester.model import Page, Query
 from harvester.output.sink import StreamSink
+from harvester.portability import can_write_now
 
 # A pipe that is ready takes at least this much without blocking (PIPE_BUF on Linux).
 _CHUNK = 4096
@@ -104,7 +104,7 @@ class StdoutSink(StreamSink):
     async def _write_rest(self) -> None:
         while self._rest:
             chunk = self._rest[:_CHUNK] if self._may_block else self._rest
-            if self._may_block and not self._ready():
+            if self._may_block and not can_write_now(self._descriptor):
                 await anyio.wait_writable(self._descriptor)
             try:
                 self._rest = self._rest[os.write(self._descriptor, chunk) :]
@@ -114,11 +114,6 @@ class StdoutSink(StreamSink):
                 raise OutputClosedError("the reader of standard output went away") from None
             except OSError as error:
                 raise OutputError(f"standard output cannot be written: {error.strerror}") from error
-
-    def _ready(self) -> bool:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
-        return bool(poll.poll(0))
 
 
 def harmless(lines: bytes) -> bytes:

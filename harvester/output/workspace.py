@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
+import secrets
 import shutil
 import stat
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from harvester.errors import OutputBusyError, OutputError
+from harvester.errors import OutputError
+from harvester.output.lock import NAME as LOCK
+from harvester.output.lock import OWNER, owner_of, taken_over, try_lock
+from harvester.output.trust import PRIVATE_FILE, PRIVATE_FOLDER, is_ours, take_private
+from harvester.portability import sync_file, sync_folder
 
-_PRIVATE_FOLDER = 0o700
-_PRIVATE_FILE = 0o600
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+__all__ = [
+    "Workspace",
+    "absolute",
+    "cannot_write",
+    "check_replaceable",
+    "make_private",
+    "sync_folder",
+    "write_private",
+]
+
 _TRIES = 1000
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHECK = "check the folder, its permissions and the free space, or give another --output"
+_ROOM = (
+    "free some space, or give another --output: until a sweep ends it needs about twice the size "
+    "of its output, beside the output of the sweep before"
+)
 _log = logging.getLogger("harvester")
 
 
@@ -27,35 +44,75 @@ class Workspace:
 
     It is on the same file system as the output, so that a finished file can be moved to its
     name at once. A lock that a dead run left behind is not in the way: the kernel freed it.
-    It is this user's and nobody else may write there: so what an unfinished run left in it can
-    be trusted, and leads nowhere else.
+    Where the lock excludes nobody, as on some network file systems, a token in the folder says
+    which run took it last; the run before finds that out and stops.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock: int | None = None
-        self._doubtful = False  # whether others could write there
+        self._token = b""
+        self._was_open = False  # others could write there
+        self._fixed = False  # the mount has no owners or modes of its own
+        self._durable = True  # its file system can sync
 
     def open(self) -> None:
         """Make the folder, and lock it. What an unfinished run left stays in it.
 
         Raises:
             OutputBusyError: another run holds it.
-            OutputError: it cannot be made or used.
+            OutputError: it cannot be made, locked or used.
         """
         try:
             changed = make_private(self.folder.parent)
-            # The run before us may remove the folder between our open and our lock.
-            if not any(self._try_lock() for _ in range(_TRIES)):
-                raise OutputError(f"{self.folder} cannot be made and locked")
+            self._lock_it()
+            if self._was_open:
+                self._clear_untrusted()
             for folder in (*changed, self.folder.parent):
-                sync_folder(folder)
-            if self._doubtful:
-                _log.warning("what others may have changed in %s is thrown away", self.folder)
-                self._clear()
+                self._durable &= sync_folder(folder)
         except OSError as error:
             self.close()
             raise cannot_write(self.folder, error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def claim(self) -> None:
+        """Make this run the owner of the folder, and warn where its file system lacks something.
+
+        Raises OSError.
+        """
+        self._token = secrets.token_hex(16).encode("ascii")
+        new = self.temporary(OWNER)
+        file = self.create(new)
+        try:
+            os.write(file, self._token)
+            self._durable &= sync_file(file)
+        finally:
+            os.close(file)
+        (self.folder / new).replace(self.folder / OWNER)
+        self._durable &= sync_folder(self.folder)
+        self._warn()
+
+    def check_owner(self) -> None:
+        """Raise OutputBusyError where another run has claimed the folder in spite of the lock."""
+        if not self.is_owner():
+            raise taken_over(self.folder)
+
+    def is_owner(self) -> bool:
+        """Return whether no other run has claimed the folder since this one did."""
+        return not self._token or owner_of(self.folder) == self._token
+
+    def failure(self, error: OSError) -> OutputError:
+        """Return the error of a call that failed in the folder."""
+        with suppress(OSError):
+            if not self.is_owner():
+                return taken_over(self.folder)
+        return cannot_write(self.folder, error)
+
+    def temporary(self, name: str) -> str:
+        """Return the name of a file that no other run uses, until it gets its real name."""
+        return f"{name}.{self._token.decode('ascii')[:12] or 'new'}"
 
     def create(self, name: str, *, keep: bool = False) -> int:
         """Return a descriptor of a private file in the folder, for reading and writing.
@@ -63,39 +120,45 @@ class Workspace:
         The file is new and empty, but for one that is there and to `keep`.
         """
         flags = _OPEN | (0 if keep else os.O_TRUNC)
-        return os.open(self.folder / name, flags, _PRIVATE_FILE)
+        return os.open(self.folder / name, flags, PRIVATE_FILE)
+
+    def create_numbered(self, name: str) -> tuple[str, int]:
+        """Return the name and a descriptor of a new file: `name`, or `name-2` and so on."""
+        number = 1
+        while True:
+            numbered = name if number == 1 else f"{name}-{number}"
+            try:
+                return numbered, os.open(self.folder / numbered, _OPEN | os.O_EXCL, PRIVATE_FILE)
+            except FileExistsError:
+                number += 1
 
     def open_file(self, name: str) -> int:
         """Return a descriptor of a file in the folder, for reading."""
         return os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
-    def size(self, name: str) -> int:
-        """Return the size in bytes of a file in the folder, 0 where it is not there."""
-        try:
-            found = (self.folder / name).lstat()
-        except FileNotFoundError:
-            return 0
-        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    def keep_only(self, names: Collection[str]) -> None:
+        """Remove everything in the folder but these files, the lock and the owner's token."""
+        for leftover in self.folder.iterdir():
+            if leftover.name not in (LOCK, OWNER, *names):
+                _remove(leftover)
 
     def remove(self) -> None:
         """Remove the folder and all in it; keep the lock until then.
 
-        What cannot be removed stays, and is warned of.
+        What cannot be removed stays, and is warned of. Another run's folder is left alone.
         """
         if self._lock is None:
             return
         try:
-            self._clear()
+            if not self.is_owner():
+                return
+            self.keep_only(())
             # Last, and not the folder with all in it: the next run may be in it already.
-            (self.folder / "lock").unlink()
+            (self.folder / OWNER).unlink(missing_ok=True)
+            (self.folder / LOCK).unlink()
             self.folder.rmdir()
         except OSError as error:
             _log.warning("%s cannot be removed: %s", self.folder, error.strerror or error)
-
-    def _clear(self) -> None:
-        for leftover in self.folder.iterdir():
-            if leftover.name != "lock":
-                _remove(leftover)
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -103,58 +166,69 @@ class Workspace:
             os.close(self._lock)
             self._lock = None
 
-    def _take(self) -> None:
-        """Make sure that the folder is this user's, and that no other can write there."""
-        try:
-            folder = os.open(self.folder, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EACCES):
-                raise self._in_the_way() from None
-            raise
-        try:
-            found = os.fstat(folder)
-            if found.st_uid != os.geteuid():
-                raise self._in_the_way()
-            self._doubtful |= bool(found.st_mode & _WRITABLE_BY_OTHERS)
-            if stat.S_IMODE(found.st_mode) != _PRIVATE_FOLDER:
-                os.fchmod(folder, _PRIVATE_FOLDER)
-        finally:
-            os.close(folder)
-
-    def _in_the_way(self) -> OutputError:
-        return OutputError(f"{self.folder} is in the way: not a folder of this user")
+    def _lock_it(self) -> None:
+        # The run before us may remove the folder between our open and our lock.
+        if not any(self._try_lock() for _ in range(_TRIES)):
+            raise OutputError(f"{self.folder} cannot be made and locked")
 
     def _try_lock(self) -> bool:
         try:
             make_private(self.folder)
-            self._take()
-            lock = os.open(self.folder / "lock", _OPEN, _PRIVATE_FILE)
+            self._make_ours()
         except FileNotFoundError:  # removed under our feet by the run before us
             return False
+        self._lock = try_lock(self.folder)
+        return self._lock is not None
+
+    def _make_ours(self) -> None:
+        """Make sure that the folder is this user's, and private where modes exist."""
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            current = (self.folder / "lock").stat()
-        except BlockingIOError:
-            os.close(lock)
-            raise OutputBusyError(
-                f"another run is writing to this output (it holds {self.folder})",
-                hint="wait for it to end, or give another --output",
-            ) from None
-        except FileNotFoundError:
-            os.close(lock)
-            return False
-        if current.st_ino != os.fstat(lock).st_ino:
-            os.close(lock)
-            return False
-        self._lock = lock
-        return True
+            folder = os.open(self.folder, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EACCES):
+                raise self._not_ours() from None
+            raise
+        try:
+            if not is_ours(folder):
+                raise self._not_ours()
+            access = take_private(folder)
+        finally:
+            os.close(folder)
+        self._was_open |= access.was_open
+        self._fixed = access.fixed
+
+    def _not_ours(self) -> OutputError:
+        return OutputError(
+            f"{self.folder} exists but is not a folder of this user",
+            hint="remove it, or give another --output",
+        )
+
+    def _clear_untrusted(self) -> None:
+        leftovers = [one for one in self.folder.iterdir() if one.name != LOCK]
+        if leftovers:
+            _log.warning(
+                "%s was writable by other users: the unfinished sweep in it is discarded",
+                self.folder,
+            )
+        for leftover in leftovers:
+            _remove(leftover)
+
+    def _warn(self) -> None:
+        """Say once what the file system lacks, and what that means."""
+        lacks = []
+        if not self._durable:
+            lacks.append("cannot make files durable (fsync): a power cut may cost them")
+        if self._fixed:
+            lacks.append("keeps no owners or modes: other users of it may read or change the files")
+        if lacks:
+            _log.warning("%s: the file system %s", self.folder, "; it ".join(lacks))
 
 
 def _remove(leftover: Path) -> None:
     if leftover.is_dir() and not leftover.is_symlink():
         shutil.rmtree(leftover)
     else:
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)  # another run that is not kept out may remove it as well
 
 
 def make_private(folder: Path) -> list[Path]:
@@ -167,7 +241,7 @@ def make_private(folder: Path) -> list[Path]:
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):
-        each.mkdir(_PRIVATE_FOLDER, exist_ok=True)
+        each.mkdir(PRIVATE_FOLDER, exist_ok=True)
     return [each.parent for each in missing]
 
 
@@ -183,7 +257,7 @@ def write_private(path: Path, data: bytes) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(descriptor)
+            sync_file(descriptor)
         Path(part).replace(path)
     except BaseException:
         with suppress(OSError):
@@ -226,18 +300,9 @@ def absolute(path: str) -> Path:
         raise cannot_write(Path(path), error) from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the project's error for one of the file system's."""
     return OutputError(
         f"{path} cannot be written: {error.strerror or error}",
-        hint="check the folder, its permissions and the free space, or give another --output",
+        hint=_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else _CHECK,
     )

@@ -175,17 +175,25 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         deadline: a duration (``90s``, ``30m``, ``2h``, ``1h30m``) after which the sweep stops,
             resumable; None is no deadline.
         processes: processes that read findings, 1 to 64.
+        max_resume_age: a duration after which findings that an unfinished sweep has read are
+            read again instead of being resumed.
     """
 
     max_concurrency: Concurrency = 64
     max_rate: Rate | None = None
     deadline: Duration | None = None
     processes: Processes = 1
+    max_resume_age: Duration = "6h"
 
     @property
     def deadline_seconds(self) -> float | None:
         """The deadline in seconds from the start, or None."""
         return None if self.deadline is None else parse_duration(self.deadline)
+
+    @property
+    def max_resume_age_seconds(self) -> float:
+        """The greatest age of resumed findings in seconds."""
+        return parse_duration(self.max_resume_age)
 
 
 class OutputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -190,7 +190,7 @@ class Campaign:
             job = replace(
                 syscalls.small_job("one file", latency=0.1),
                 choice=("--split", split),
-                options=damage.ONE_BY_ONE,
+                options=damage.FEW_AT_ONCE,
             )
             sites[split] = await damage.kill_halfway(job, self._folder / f"damaged {split}")
 

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from harvester.output.contents import Contents
+from harvester.output.extents import Extents, each_extent
 from harvester.output.journal import Journal
-from harvester.output.resume import SPOOL, take_up
+from harvester.output.resume import Header, take_up
+from harvester.output.spool import NAME as SPOOL
+from harvester.output.spool import Spool
 from harvester.output.workspace import Workspace
 from harvester.simulator import Behaviour, Simulator
 from tests.e2e.support import until
 from tests.torture.jobs import Job, Site, records_in
 
 State = dict[str, Any]
-ONE_BY_ONE = ("--page-size", "3", "--max-concurrency", "1")
+FEW_AT_ONCE = ("--page-size", "2", "--max-concurrency", "2")
 """Options of a small sweep that lasts for some commits."""
 
 
@@ -31,7 +34,8 @@ class DamageReport:
 
     Attributes:
         tried: how often, by the kind of damage.
-        taken: of these, what came of it: the same state, an earlier one, or starting over.
+        taken: of these, what came of it: the same state, an earlier one, the rest of it
+            without the damaged queries, or starting over.
         wrong: what was none of these.
     """
 
@@ -69,15 +73,41 @@ def damage_each(site: Site, scratch: Path, rng: random.Random, *, step: int = 1)
             workspace = Workspace(scratch)
             left = take_up(workspace, Journal(workspace), identity)
             report.tried[kind] += 1
-            state = left[1].everything() if left else None
-            if state is None:
+            if left is None:
                 report.taken["starting over"] += 1
-            elif state in states and rest is not None and left and len(rest) >= left[1].end:
+                continue
+            state = left[1].everything()
+            if not _is_true(workspace, *left, spool):
+                report.wrong.append(f"{kind}: damaged pages were taken for true ones")
+            elif state in states:
                 report.taken["the same" if state == states[-1] else "an earlier state"] += 1
+            elif rest != spool and _is_part(state, states[-1]):
+                report.taken["without the damaged queries"] += 1
             else:
-                report.wrong.append(f"{kind}: taken for what was never committed")
+                report.wrong.append(f"{kind}: taken for a state that was never committed")
     shutil.rmtree(scratch)
     return report
+
+
+def _is_part(state: State, whole: State) -> bool:
+    """Whether a state has nothing but queries of another one."""
+    return all(one in whole["queries"] for one in state["queries"])
+
+
+def _is_true(workspace: Workspace, header: Header, contents: Contents, spool: bytes) -> bool:
+    """Whether each page is read back as it was written: the spool is one uncompressed file."""
+    found = Spool(workspace, packed=header.packed, segments=header.segments)
+    try:
+        return all(
+            b"".join(found.read(places)) == _written(spool, places)
+            for _, places in contents.all_places()
+        )
+    finally:
+        found.close()
+
+
+def _written(spool: bytes, places: Extents) -> bytes:
+    return b"".join(spool[start : start + size] for start, size, _ in each_extent(places))
 
 
 def _states(site: Site) -> list[State]:
@@ -95,7 +125,7 @@ def put(folder: Path, journal: bytes | None, spool: bytes | None) -> None:
         path = folder / name
         if content is None:
             path.unlink(missing_ok=True)
-        elif not path.exists() or path.stat().st_size != len(content) or name == "journal":
+        elif not path.exists() or path.read_bytes() != content:
             path.write_bytes(content)
 
 
@@ -127,7 +157,12 @@ def damages(journal: bytes, spool: bytes, step: int, rng: random.Random) -> Iter
     yield "no spool", journal, None
     yield "neither", None, None
     for place in range(0, len(spool), max(1, len(spool) // 50)):
-        yield "spool cut short", journal, spool[:place]
+        head, byte, tail = spool[:place], spool[place], spool[place + 1 :]
+        yield "spool cut short", journal, head
+        yield "spool, a bit changed", journal, head + bytes([byte ^ 1 << rng.randrange(8)]) + tail
+        yield "spool, a byte gone", journal, head + tail
+        yield "spool, a hole", journal, head + bytes(min(512, len(tail) + 1)) + tail[511:]
+    yield "spool of another sweep", journal, rng.randbytes(len(spool))
     yield "spool longer", journal, spool + rng.randbytes(1000)
 
 

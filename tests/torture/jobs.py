@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from harvester.output.contents import Contents
 from harvester.output.journal import Journal
+from harvester.output.resume import Header
+from harvester.output.spool import Spool
 from harvester.output.workspace import Workspace
 from harvester.simulator import Organization
 from tests.e2e.support import EVERYTHING, Command, Finding, held, lines_of, multiset, organization
@@ -185,18 +187,17 @@ class Site:
     def committed(self) -> Counter[bytes]:
         """The multiset of what the journal, if there is one, says was written.
 
-        Raises DamagedJournalError where a killed run left it damaged.
+        Raises DamagedJournalError, DamagedSpoolError where a killed run left it damaged.
         """
         records = Journal(Workspace(self.work)).load()
         if not records:
             return Counter()
-        contents, spool = Contents(), (self.work / "spool").read_bytes()
+        header, contents = Header.of(records[0]), Contents()
         for record in records[1:]:
             contents.apply(record)
-        assert contents.end <= len(spool), "the journal says more than there is"
+        spool = Spool(Workspace(self.work), packed=header.packed, segments=header.segments)
         found: Counter[bytes] = Counter()
-        for target in contents.targets():
-            for places in contents.places(target).values():
-                for start, size in zip(places[::2], places[1::2], strict=True):
-                    found += multiset(lines_of(spool[start : start + size]))
+        for _, places in contents.all_places():
+            found += multiset(lines_of(b"".join(spool.read(places))))
+        spool.close()
         return found

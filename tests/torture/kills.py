@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harvester.output.journal import DamagedJournalError
+from harvester.output.spool import DamagedSpoolError
 from harvester.simulator import Behaviour, RequestRecord, Simulator
 from tests.e2e.support import Done, multiset, pages_asked, pages_of, read_file, read_folder
 from tests.torture.jobs import Job, Site
@@ -159,7 +160,7 @@ def _look(site: Site, reference: Reference, report: Report) -> None:
         )
     try:
         more = site.committed() - site.job.truth
-    except (DamagedJournalError, AssertionError) as error:
+    except (DamagedJournalError, DamagedSpoolError, AssertionError) as error:
         report.check(False, f"the journal is damaged: {error}")
     else:
         report.check(not more, f"the journal says {more.total()} findings too many")

@@ -57,10 +57,12 @@ async def _committing(watch: Watch) -> None:
 
 
 async def _publishing(watch: Watch) -> None:
-    part = watch.site.work / "part"
+    def parts() -> set[str]:
+        return {path.name for path in watch.site.work.glob("part.*")}
+
     # One that an earlier run left is not of this one.
-    before = _stamp(part)
-    await watch.until(lambda: _stamp(part) not in (before, None))
+    before = parts()
+    await watch.until(lambda: parts() - before)
     await watch.moment(0.02)
 
 

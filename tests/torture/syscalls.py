@@ -151,7 +151,8 @@ def after_a_fault(site: Site, done: Done) -> Iterator[str]:
     if len(said) != (done.code == 5):
         yield f"said {said}"
     status = _status(site)
-    if status not in ("complete", None if done.code else "complete", "failed"):
+    # A disk that is full has no room for the summary of a run that failed either.
+    if status not in ("complete", "failed", *((None, "running") if done.code else ())):
         yield f"the summary says {status}"
     if (status == "complete" or done.code == 0) and (what := _differs(site)):
         yield f"called complete, and {what}"
