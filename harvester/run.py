@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -27,8 +26,10 @@ from harvester.memory import Memory
 from harvester.model import Finding
 from harvester.output.open import sink_for
 from harvester.output.quarantine import quarantine_for
+from harvester.output.results import Published
 from harvester.output.sink import Sink, StreamSink
 from harvester.output.workspace import absolute
+from harvester.publication import events_of, kept_of, not_replaced, results_of, standing_since
 from harvester.settings import Settings, check_settings, selection
 from harvester.summary import (
     Summary,
@@ -85,6 +86,9 @@ class Run:
         self._status: SweepStatus = "interrupted"
         self._reason: HarvesterError | str | None = None
         self._finished: datetime | None = None
+        self._published: Published | None = None
+        self._since: datetime | None = None
+        self._timed_out = False
 
     @property
     def resumable(self) -> bool:
@@ -138,6 +142,15 @@ class Run:
     def _end(self) -> None:
         if self._status == "running":  # cancelled, by `stop` or by whoever awaits it
             self._status = "interrupted"
+        if self._published is None and self._journey is not None and self._output is not None:
+            results = results_of(self.tally, self._journey.regions)
+            for event in kept_of(self._output.stale(results)):
+                self._emit(event)
+        replaced = self._published is not None and self._published.written
+        if self._sink is None and not replaced:
+            self._since = standing_since(self._settings.output)
+        if self._status == "interrupted" and self._timed_out and self._is_single_file:
+            self._emit(not_replaced(self._settings, self._since))
         self._finished = datetime.now(UTC)
         self._memory.save()
         summary = self.summary()
@@ -169,7 +182,12 @@ class Run:
             status=self._status,
             reason=self._reason,
             destination=self._destination,
+            output_since=self._since,
         )
+
+    @property
+    def _is_single_file(self) -> bool:
+        return self._sink is None and self._settings.output.kind == "file"
 
     @property
     def _destination(self) -> str:
@@ -191,17 +209,22 @@ class Run:
                 self._journey, self._output = journey, sink
                 quarantine.clear()
                 await journey.sweep(sink, quarantine)
-                ended: SweepStatus = "partial" if self.tally.problems else "complete"
-                if self.tally.pages or not self.tally.problems:
-                    try:
-                        await sink.publish(self.tally.complete)
-                    except anyio.get_cancelled_exc_class():
-                        if sink.published:  # what stops it came too late
-                            self._status = ended
-                        raise
-                else:
-                    _log.warning("nothing could be read: the output is left as it was")
-                self._status = ended
+                if self.tally.nothing is not None:
+                    sink.discard()
+                    self._status = "partial"
+                    return
+                try:
+                    await sink.publish(results_of(self.tally, journey.regions))
+                finally:
+                    # Also if it is stopped too late: then everything has appeared.
+                    if sink.published is not None:
+                        self._take(sink.published)
+
+    def _take(self, published: Published) -> None:
+        self._published = published
+        for event in events_of(published):
+            self._emit(event)
+        self._status = "partial" if self.tally.problems else "complete"
 
     @contextmanager
     def _stopped_at_deadline(self) -> Iterator[None]:
@@ -209,14 +232,15 @@ class Run:
         if seconds is None:
             yield
             return
-        reason = f"the deadline of {self._settings.limits.deadline}"
-        timer = asyncio.get_running_loop().call_later(
-            seconds, partial(self.stop, reason, grace=GRACE_SECONDS)
-        )
+        timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
         try:
             yield
         finally:
             timer.cancel()
+
+    def _time_out(self) -> None:
+        self._timed_out = True
+        self.stop(f"the deadline of {self._settings.limits.deadline}", grace=GRACE_SECONDS)
 
 
 class Sweep:

@@ -6,12 +6,13 @@ from typing import Any
 
 from harvester.aws.listings import list_parsed
 from harvester.errors import DamagedAnswerError
+from harvester.model import Regions
 from harvester.paging.channel import Channel
 from harvester.settings import RegionSettings
 
 
-async def choose_regions(settings: RegionSettings, default: str, ec2: Channel) -> tuple[str, ...]:
-    """Return the regions to sweep of the account that `ec2` is signed for, sorted.
+async def choose_regions(settings: RegionSettings, default: str, ec2: Channel) -> Regions:
+    """Return the regions to sweep of the account that `ec2` is signed for.
 
     `all` asks EC2 DescribeRegions, since the SDK's tables do not know which regions an
     account has enabled. What it calls them is passed on as it came: see `is_region`. Raises
@@ -21,7 +22,8 @@ async def choose_regions(settings: RegionSettings, default: str, ec2: Channel) -
         regions = await _enabled_regions(ec2)
     else:
         regions = settings.include or (default,)
-    return tuple(sorted(set(regions) - set(settings.exclude)))
+    excluded = set(regions) & set(settings.exclude)
+    return Regions(sorted(set(regions) - excluded), sorted(excluded))
 
 
 async def _enabled_regions(ec2: Channel) -> tuple[str, ...]:
