@@ -124,11 +124,12 @@ class FileSink:
 
     async def _save(self) -> None:
         """Make durable, and publish, what can be of a sweep that did not finish."""
+        ready = self._ready()
         await self._commit()
         if not self._journal.is_open:
             return
         try:
-            await self._publish_early()
+            await self._publish_early(ready)
         except OutputError as failure:
             _log.warning("complete targets could not be published: %s", failure)
         await self._commit()
@@ -216,23 +217,28 @@ class FileSink:
     async def _save_soon(self) -> None:
         if self._clock.now() - self._committed < _COMMIT_SECONDS or self._committing.locked():
             return
+        ready = self._ready()
         await self._commit()
-        await self._publish_early()
+        await self._publish_early(ready)
 
-    async def _publish_early(self) -> None:
-        """Publish targets that are complete, where each has a file of its own.
+    def _ready(self) -> list[Target]:
+        """Return complete targets that can be published before the sweep ends."""
+        if not self._layout.early or self._publishing.locked():
+            return []
+        return [one for one in self._contents.unpublished() if one in self._visited]
+
+    async def _publish_early(self, ready: Sequence[Target]) -> None:
+        """Publish targets whose completeness is committed.
 
         Not to be cancelled, as a commit is not. The journal notes it with the next commit: a
         run that is killed before publishes the same bytes again.
         """
-        if not self._layout.early or self._publishing.locked():
+        if not ready:
             return
         with anyio.CancelScope(shield=True):
             async with self._publishing:
-                ready = [one for one in self._contents.unpublished() if one in self._visited]
-                if ready:
-                    await in_thread(partial(self._write_early, self._spooled(ready)))
-                    self._contents.publish(ready)
+                await in_thread(partial(self._write_early, self._spooled(ready)))
+                self._contents.publish(ready)
 
     def _write_early(self, complete: Spooled) -> None:
         writer = PartWriter(self._workspace, self._spool)
