@@ -14,7 +14,9 @@ from harvester.tally import Tally
 from harvester.timestamps import iso
 
 
-def results_of(tally: Tally, regions: Collection[str] | None) -> Results:
+def results_of(
+    tally: Tally, regions: Collection[str] | None, excluded_regions: Collection[str]
+) -> Results:
     """Return how the targets of a sweep of these `regions` ended; None is every region."""
     problems = tally.problems
     failed = {Target(one.account, one.region) for one in problems if one.region is not None}
@@ -23,6 +25,7 @@ def results_of(tally: Tally, regions: Collection[str] | None) -> Results:
         failed | tally.open.keys(),
         {one.account for one in problems if one.region is None},
         regions,
+        excluded_regions,
     )
 
 
@@ -68,7 +71,7 @@ def not_replaced(settings: Settings, since: datetime | None) -> Warned:
     return Warned(
         code="OutputNotReplaced",
         message=f"{path} was not written, since the deadline of {settings.limits.deadline} came "
-        f"first; {stands}. Run the same command again soon, which resumes; give a longer "
-        "--deadline; or write to a directory (--output NAME/), where each target is published "
+        f"first; {stands}. Run the same command again sooner, which resumes; raise --deadline or "
+        "--max-resume-age; or write to a folder (--output NAME/), where each target is published "
         "once it is complete",
     )

@@ -26,7 +26,7 @@ from harvester.memory import Memory
 from harvester.model import Finding
 from harvester.output.open import sink_for
 from harvester.output.quarantine import quarantine_for
-from harvester.output.results import Published
+from harvester.output.results import Published, Results
 from harvester.output.sink import Sink, StreamSink
 from harvester.output.workspace import absolute
 from harvester.publication import events_of, kept_of, not_replaced, results_of, standing_since
@@ -143,7 +143,7 @@ class Run:
         if self._status == "running":  # cancelled, by `stop` or by whoever awaits it
             self._status = "interrupted"
         if self._published is None and self._journey is not None and self._output is not None:
-            results = results_of(self.tally, self._journey.regions)
+            results = self._results(self._journey)
             for event in kept_of(self._output.stale(results)):
                 self._emit(event)
         replaced = self._published is not None and self._published.written
@@ -214,11 +214,14 @@ class Run:
                     self._status = "partial"
                     return
                 try:
-                    await sink.publish(results_of(self.tally, journey.regions))
+                    await sink.publish(self._results(journey))
                 finally:
                     # Also if it is stopped too late: then everything has appeared.
                     if sink.published is not None:
                         self._take(sink.published)
+
+    def _results(self, journey: Journey) -> Results:
+        return results_of(self.tally, journey.regions, self._settings.regions.exclude)
 
     def _take(self, published: Published) -> None:
         self._published = published

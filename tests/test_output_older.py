@@ -20,7 +20,6 @@ from harvester.output.results import Published, Results
 from harvester.settings import (
     FindingSettings,
     OutputSettings,
-    RegionSettings,
     Settings,
 )
 
@@ -142,8 +141,8 @@ async def test_account_without_regions_keeps_its_lines_of_selected_regions(tmp_p
     assert published == Published(stale={A1.account}, kept=1)
 
     path.write_bytes(lines([finding(A1), finding(A2)]))
-    regions = RegionSettings(include=("all",), exclude=("eu-west-1",))
-    await sweep(path, {C1: []}, Results({C1}, accounts={A1.account}), regions=regions)
+    results = Results({C1}, accounts={A1.account}, excluded_regions={"eu-west-1"})
+    await sweep(path, {C1: []}, results)
     assert found(path) == [finding(A2)]
 
 

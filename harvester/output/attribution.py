@@ -98,12 +98,10 @@ class Selection:
     Attributes:
         filters: the values of each API filter.
         pipelines: globs of the names or ARNs of pipelines.
-        excluded_regions: regions that are not swept.
     """
 
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pipelines: Sequence[str] = ()
-    excluded_regions: Sequence[str] = ()
 
     def holds(self, fields: Fields) -> bool:
         """Return whether a finding is one that the sweep would read."""

@@ -208,7 +208,10 @@ class FileSink:
 
     def discard(self) -> None:
         """Let go of what was read: the output is left as it is, and nothing is to resume."""
-        self._journal.discard()
+        try:
+            self._journal.discard()
+        except OSError as error:
+            raise self._workspace.failure(error) from error
         self._discarded = True
 
     def finish_within(self, seconds: float) -> None:

@@ -130,20 +130,16 @@ class OlderLines:
         target = Target(account, region)
         if target in self._broken:
             return target
-        return target if account in self._accounts and self._is_selected(region) else None
+        return target if account in self._accounts and self._results.is_selected(region) else None
 
     def _may_be_broken(self, account: str | None, region: str | None) -> bool:
         if account is not None:
             return account in self._accounts or account in self._broken_accounts
         if region is not None:
-            return (self._accounts and self._is_selected(region)) or any(
+            return (self._accounts and self._results.is_selected(region)) or any(
                 one.region == region for one in self._broken
             )
         return True
-
-    def _is_selected(self, region: str) -> bool:
-        excluded = region in self._selection.excluded_regions
-        return not excluded and self._results.is_selected(region)
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -53,9 +53,7 @@ def sink_for(settings: Settings, *, fresh: bool = False, run_id: str | None = No
 
 
 def _selection(settings: Settings) -> Selection:
-    return Selection(
-        settings.findings.filters, settings.findings.pipelines, settings.regions.exclude
-    )
+    return Selection(settings.findings.filters, settings.findings.pipelines)
 
 
 def _identity(settings: Settings) -> dict[str, Any]:

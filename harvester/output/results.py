@@ -24,12 +24,14 @@ class Results:
         broken: targets that failed or are incomplete.
         accounts: ids of accounts that failed before their regions were known.
         regions: the selected regions, None for every region.
+        excluded_regions: regions that are not swept in any case.
     """
 
     complete: Collection[Target] = ()
     broken: Collection[Target] = ()
     accounts: Collection[str] = ()
     regions: Collection[str] | None = None
+    excluded_regions: Collection[str] = ()
 
     @property
     def is_partial(self) -> bool:
@@ -38,7 +40,8 @@ class Results:
 
     def is_selected(self, region: str) -> bool:
         """Whether a region is among the selected ones."""
-        return self.regions is None or region in self.regions
+        chosen = self.regions is None or region in self.regions
+        return chosen and region not in self.excluded_regions
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ async def test_single_file_says_since_when_it_stands(command: Command) -> None:
     since = done.summary["output_since"]
     assert since
     assert since < done.summary["started_at"]
-    for said in (since, "--deadline", "--output NAME/", "resumes"):
+    for said in (since, "--deadline", "--max-resume-age", "--output NAME/", "resumes"):
         assert said in warning["message"]
     assert warning["message"] in done.err
     assert (command.folder / "out.ndjson").read_bytes() == old
