@@ -171,6 +171,13 @@ _SETTINGS = (
         "older than this. Default: 6h.",
         "DURATION",
     ),
+    Setting(
+        ("--on-partial",),
+        "output.on_partial",
+        "Of a single file's earlier lines, keep (the default) or drop those of accounts and "
+        "regions that cannot be read this time.",
+        "keep|drop",
+    ),
     Setting(("--summary",), "output.summary", "Write the summary as JSON.", "FILE"),
     Setting(
         ("--log-format",), "log.format", "text (the default) or json; logs go to stderr.", "FORMAT"

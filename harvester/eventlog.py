@@ -141,6 +141,34 @@ class EventLog:
         known = {key: value for key, value in fields.items() if value is not None}
         self.say(logging.WARNING, event, event.message, known)
 
+    def nothing(self, event: events.NothingSelected) -> None:
+        """Log that nothing is selected."""
+        message = f"nothing is selected: {event.message}; the output is left as it is"
+        fields = {"code": "NothingSelected", "stage": event.stage}
+        self.say(logging.WARNING, event, message, fields)
+
+    def kept(self, event: events.OlderFindingsKept) -> None:
+        """Log that the older findings of a target stand."""
+        where = "/".join(part for part in (event.account, event.region) if part)
+        message = f"{where}: stale: its findings of an earlier run stand"
+        fields = {"account": event.account, "region": event.region, "status": "stale"}
+        self.say(logging.INFO, event, message, fields)
+
+    def set_aside(self, event: events.ReadingSetAside) -> None:
+        """Log where an incomplete reading is."""
+        count = sum(event.severities.values())
+        message = f"{self._where(event.target)}: incomplete: {count:,} findings are in {event.path}"
+        fields = {**self._about(event.target), "findings": count, "path": event.path}
+        self.say(logging.INFO, event, message, fields)
+
+    def published(self, event: events.OutputPublished) -> None:
+        """Log what became of the output."""
+        message = "the output is written" if event.written else "the output is left as it was"
+        if event.kept_findings:
+            message += f", with {event.kept_findings:,} findings of an earlier run"
+        fields = {"written": event.written, "kept_findings": event.kept_findings}
+        self.say(logging.DEBUG, event, message, fields)
+
     def ended(self, event: events.SweepFinished) -> None:
         """Log the last line of a run that began."""
         if not self._began:
@@ -189,5 +217,9 @@ _LOGS: dict[type[events.Event], Callable[[EventLog, Any], None]] = {
     events.RateLearned: EventLog.rate,
     events.TargetFinished: EventLog.finished,
     events.Warned: EventLog.warned,
+    events.NothingSelected: EventLog.nothing,
+    events.OlderFindingsKept: EventLog.kept,
+    events.ReadingSetAside: EventLog.set_aside,
+    events.OutputPublished: EventLog.published,
     events.SweepFinished: EventLog.ended,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -192,6 +192,53 @@ class Warned(Event, frozen=True, kw_only=True, tag="warning"):
     region: str | None = None
 
 
+class NothingSelected(Event, frozen=True, kw_only=True, tag="nothing_selected"):
+    """The selection turned out to match nothing, so the output is left as it is.
+
+    Attributes:
+        stage: `accounts`, `regions` or `pipelines`: where nothing is left.
+        message: which option matches nothing.
+    """
+
+    stage: Literal["accounts", "regions", "pipelines"]
+    message: str
+
+
+class OlderFindingsKept(Event, frozen=True, kw_only=True, tag="older_findings_kept"):
+    """A target could not be read, and its findings of an earlier run stand in the output.
+
+    `region` is None for an account that failed before its regions were known.
+    """
+
+    account: str
+    region: str | None
+
+
+class ReadingSetAside(Event, frozen=True, kw_only=True, tag="reading_set_aside"):
+    """An incomplete reading of a target was written to a file beside the output.
+
+    Attributes:
+        path: that file.
+        severities: its findings by their severity, "" for those without one.
+    """
+
+    target: Target
+    path: str
+    severities: Mapping[str, int]
+
+
+class OutputPublished(Event, frozen=True, kw_only=True, tag="output_published"):
+    """The sweep finished, and the output was written or left as it is.
+
+    Attributes:
+        written: False where nothing was read, and the output is as it was.
+        kept_findings: findings of an earlier run that a single file still holds.
+    """
+
+    written: bool
+    kept_findings: int
+
+
 class SweepFinished(Event, frozen=True, kw_only=True, tag="sweep_finished"):
     """The run ended; `status` is that of its summary, `seconds` is wall time.
 
@@ -224,6 +271,10 @@ AnyEvent: TypeAlias = (
     | RateLearned
     | TargetFinished
     | Warned
+    | NothingSelected
+    | OlderFindingsKept
+    | ReadingSetAside
+    | OutputPublished
     | SweepFinished
 )
 """Any of the events."""

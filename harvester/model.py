@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -38,6 +38,29 @@ class Account:
     def active(self) -> bool:
         """Whether the account can be swept."""
         return self.state == "ACTIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The accounts of a sweep.
+
+    Attributes:
+        accounts: those to sweep, and those that are not active, in order of their ids.
+        excluded: ids that were selected and are excluded.
+        empty_units: organizational units without an account.
+    """
+
+    accounts: Sequence[Account]
+    excluded: Sequence[str]
+    empty_units: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """The regions of one account: those to sweep, and those that are excluded; sorted."""
+
+    names: Sequence[str]
+    excluded: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, order=True)

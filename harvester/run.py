@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -28,8 +27,10 @@ from harvester.finding import Finding
 from harvester.memory import Memory
 from harvester.output.open import sink_for
 from harvester.output.quarantine import quarantine_for
+from harvester.output.results import Published, Results
 from harvester.output.sink import Sink, StreamSink
 from harvester.output.workspace import absolute
+from harvester.publication import events_of, kept_of, not_replaced, results_of, standing_since
 from harvester.settings import Settings, check_settings, selection
 from harvester.summary import (
     Summary,
@@ -86,6 +87,9 @@ class Run:
         self._status: SweepStatus = "interrupted"
         self._reason: HarvesterError | str | None = None
         self._finished: datetime | None = None
+        self._published: Published | None = None
+        self._since: datetime | None = None
+        self._timed_out = False
 
     @property
     def resumable(self) -> bool:
@@ -139,6 +143,15 @@ class Run:
     def _end(self) -> None:
         if self._status == "running":  # cancelled, by `stop` or by whoever awaits it
             self._status = "interrupted"
+        if self._published is None and self._journey is not None and self._output is not None:
+            results = self._results(self._journey)
+            for event in kept_of(self._output.stale(results)):
+                self._emit(event)
+        replaced = self._published is not None and self._published.written
+        if self._sink is None and not replaced:
+            self._since = standing_since(self._settings.output)
+        if self._status == "interrupted" and self._timed_out and self._is_single_file:
+            self._emit(not_replaced(self._settings, self._since))
         self._finished = datetime.now(UTC)
         self._memory.save()
         summary = self.summary()
@@ -172,6 +185,7 @@ class Run:
             status=self._status,
             reason=self._reason,
             destination=self._destination,
+            output_since=self._since,
         )
 
     @property
@@ -179,6 +193,10 @@ class Run:
         """The directory that the findings go to, None where they go elsewhere."""
         output = self._settings.output
         return absolute(output.path) if self._sink is None and output.kind == "folder" else None
+
+    @property
+    def _is_single_file(self) -> bool:
+        return self._sink is None and self._settings.output.kind == "file"
 
     @property
     def _destination(self) -> str:
@@ -200,17 +218,25 @@ class Run:
                 self._journey, self._output = journey, sink
                 quarantine.clear()
                 await journey.sweep(sink, quarantine)
-                ended: SweepStatus = "partial" if self.tally.problems else "complete"
-                if self.tally.pages or not self.tally.problems:
-                    try:
-                        await sink.publish(self.tally.complete)
-                    except anyio.get_cancelled_exc_class():
-                        if sink.published:  # what stops it came too late
-                            self._status = ended
-                        raise
-                else:
-                    _log.warning("nothing could be read: the output is left as it was")
-                self._status = ended
+                if self.tally.nothing is not None:
+                    sink.discard()
+                    self._status = "partial"
+                    return
+                try:
+                    await sink.publish(self._results(journey))
+                finally:
+                    # Also if it is stopped too late: then everything has appeared.
+                    if sink.published is not None:
+                        self._take(sink.published)
+
+    def _results(self, journey: Journey) -> Results:
+        return results_of(self.tally, journey.regions, self._settings.regions.exclude)
+
+    def _take(self, published: Published) -> None:
+        self._published = published
+        for event in events_of(published):
+            self._emit(event)
+        self._status = "partial" if self.tally.problems else "complete"
 
     @contextmanager
     def _stopped_at_deadline(self) -> Iterator[None]:
@@ -218,14 +244,15 @@ class Run:
         if seconds is None:
             yield
             return
-        reason = f"the deadline of {self._settings.limits.deadline}"
-        timer = asyncio.get_running_loop().call_later(
-            seconds, partial(self.stop, reason, grace=GRACE_SECONDS)
-        )
+        timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
         try:
             yield
         finally:
             timer.cancel()
+
+    def _time_out(self) -> None:
+        self._timed_out = True
+        self.stop(f"the deadline of {self._settings.limits.deadline}", grace=GRACE_SECONDS)
 
 
 class Sweep:

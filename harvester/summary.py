@@ -110,6 +110,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             was read, null where it continued none.
         findings: findings written by this run, those of the run that it continued included.
         by_severity: those by their severity, "" for findings without one.
+        kept_findings: findings of an earlier run that a single file still holds, since their
+            targets could not be read; `findings` does not count them.
+        output_since: when the single file that stands was written, where this run has not
+            replaced it; null where it has, or there is none.
         pages: pages read, those of the run that it continued included.
         requests: requests sent to AWS, repeated ones included.
         throttled: requests answered with a throttle.
@@ -131,6 +135,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     oldest_read_at: str | None = None
     findings: int
     by_severity: dict[str, int] = {}
+    kept_findings: int = 0
+    output_since: str | None = None
     pages: int
     requests: int
     throttled: int
@@ -198,6 +204,7 @@ def summarize(
     status: SweepStatus,
     reason: HarvesterError | str | None = None,
     destination: str = "",
+    output_since: datetime | None = None,
 ) -> Summary:
     """Return the summary of the counts of a sweep; `finished` is None while it goes on.
 
@@ -219,6 +226,8 @@ def summarize(
         oldest_read_at=None if resumed is None else resumed.oldest_read_at,
         findings=tally.findings,
         by_severity={name: count for name, count in sorted(tally.severities.items()) if count},
+        kept_findings=tally.kept_findings,
+        output_since=None if output_since is None else iso(output_since),
         pages=tally.pages,
         requests=tally.requests,
         throttled=tally.throttled,
@@ -226,10 +235,10 @@ def summarize(
         targets=TargetCounts(
             total=tally.total,
             complete=tally.ended["complete"],
-            incomplete=tally.ended["incomplete"] + len(tally.open),
+            incomplete=tally.ended["incomplete"] + len(tally.open) - len(tally.stale),
             failed=tally.ended["failed"],
             skipped=tally.ended["skipped"],
-            stale=tally.ended["stale"],
+            stale=tally.ended["stale"] + len(tally.stale),
         ),
         problems=tuple(problems),
         skipped=tuple(_skipped(outcome) for outcome in tally.skipped),
@@ -250,10 +259,20 @@ def _unfinished(
             account=target.account,
             account_name=reading.account_name,
             region=target.region,
-            status="incomplete",
+            status="stale" if target in tally.stale else "incomplete",
             stage="sweep",
             code=code,
             message=message,
+        )
+    if tally.nothing is not None:
+        yield Problem(
+            account=None,
+            region=None,
+            status="failed",
+            stage=tally.nothing.stage,
+            code="NothingSelected",
+            message=tally.nothing.message,
+            hint="change or remove that option; the output is left as it was",
         )
     if status == "failed":
         yield Problem(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester.aws.entry import Entry, enter
-from harvester.aws.regions import Excluded, offered_regions
+from harvester.aws.regions import choose_regions
 from harvester.clock import Clock
 from harvester.concurrency import each, plain_errors
 from harvester.errors import HarvesterError
@@ -20,6 +21,7 @@ from harvester.events import (
     AccountsChosen,
     CallerIdentified,
     DiscoveryFinished,
+    Event,
     Listener,
     PageRead,
     RateLearned,
@@ -29,12 +31,15 @@ from harvester.events import (
     TargetStarted,
     Warned,
 )
+from harvester.matches import Matches
 from harvester.memory import Memory
 from harvester.model import Account, Caller, Outcome, Query, Stage, Target
 from harvester.names import is_account, is_region
+from harvester.output.ages import Ages
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
+from harvester.reading_order import ReadingOrder
 from harvester.settings import Settings, unusual_severities
 from harvester.settings.filters import KNOWN_SEVERITIES
 from harvester.shares import shares
@@ -98,12 +103,13 @@ class Journey:
         self._tally = tally
         self._entry = entry
         self._accounts = entry.accounts
-        self._excluded = Excluded(settings.regions.exclude)
         self._memory = memory
         self._calls = calls
         self._crew: Crew | None = None
         self._visitor = Visitor(exchange, settings.findings, settings.limits.max_rate)
-        self._listed = self._matched = 0  # targets whose pipelines are known; pipelines chosen
+        self._matches = Matches(settings)
+        self._sink: Sink | None = None
+        self._ages = Ages()
 
     def finish_within(self, seconds: float) -> None:
         """Let calls under way finish for so many seconds, though all else is cancelled."""
@@ -111,13 +117,22 @@ class Journey:
         if self._crew is not None:
             self._crew.finish_within(seconds)
 
+    @property
+    def regions(self) -> frozenset[str] | None:
+        """The regions that are selected by name, None for all regions of each account."""
+        names = self._settings.regions.include or (self._entry.home.default,)
+        return None if "all" in names else frozenset(names)
+
     async def sweep(self, sink: Sink, quarantine: Quarantine) -> None:
         """Read every target into the sink, and set pages that cannot be understood aside.
+
+        If the run before did not finish, targets that have waited longest are read first.
 
         What happens to a target is an outcome in the tally. Raises:
             StartError, SettingsError: nothing could begin.
             OutputError: the sink failed, and the sweep stopped.
         """
+        self._sink, self._ages = sink, sink.ages
         async with self._readers(sink, quarantine) as read_target:
 
             async def read(visit: Visit) -> Ended:
@@ -125,6 +140,8 @@ class Journey:
                 if standing is None or not standing.complete:
                     return await read_target(visit)
                 for cursor in standing.cursors.values():
+                    if cursor.pages:
+                        self._matches.resume()
                     self._emit(
                         PageRead(
                             target=visit.target,
@@ -174,26 +191,32 @@ class Journey:
         width = self._settings.limits.max_concurrency
         caller = await self._entry.caller()
         self._emit(CallerIdentified(account=caller.account, arn=caller.arn))
-        accounts = await self._accounts.choose(caller)
+        chosen = await self._accounts.choose(caller)
+        accounts = chosen.accounts
+        self._matches.choose(chosen)
         self._emit(AccountsChosen(accounts=tuple(account.id for account in accounts)))
-        if not any(account.active for account in accounts):
-            self._warn("NothingSelected", "there is nothing to sweep: no active account is chosen")
         for severity in unusual_severities(self._settings):
             known = ", ".join(KNOWN_SEVERITIES)
-            self._warn("UnknownSeverity", f"unknown severity {severity}; documented: {known}")
+            message = f"unknown severity {severity}; documented: {known}"
+            self._emit(Warned(code="UnknownSeverity", message=message))
+        self._emit_all(self._matches.of_accounts())
         found, waiting = anyio.create_memory_object_stream[Visit](width)
         async with plain_errors(), anyio.create_task_group() as group:
+            if self._ages.read_at:
+                unordered = anyio.create_memory_object_stream[Visit](math.inf)
+                group.start_soon(ReadingOrder(self._ages).take, unordered[1], found)
+                found = unordered[0]
             group.start_soon(self._discover, accounts, caller, found)
             for _ in range(width):
                 group.start_soon(self._work, waiting.clone(), do)
             waiting.close()
-        globs = self._settings.findings.pipelines
-        if self._listed and not self._matched:
-            names = " or ".join(globs)
-            self._warn("NothingSelected", f"no pipeline matches {names}, in any target")
+        self._emit_all(self._matches.of_targets(self._entry.partitions))
+        if (nothing := self._matches.nothing()) is not None:
+            self._emit(nothing)
 
-    def _warn(self, code: str, message: str) -> None:
-        self._emit(Warned(code=code, message=message))
+    def _emit_all(self, found: Iterable[Event]) -> None:
+        for event in found:
+            self._emit(event)
 
     async def _discover(
         self,
@@ -201,15 +224,14 @@ class Journey:
         caller: Caller,
         found: MemoryObjectSendStream[Visit],
     ) -> None:
-        # What was large the last time comes first, so that it is not waited for at the end.
-        largest = self._memory.largest()
-        order = sorted(accounts, key=lambda one: -largest.get(one.id, 0.0))
+        # Largest accounts of the previous run first, so they don't finish last; before that,
+        # those that have waited longest, if the previous run did not finish.
+        largest, ages = self._memory.largest(), self._ages
+        order = sorted(accounts, key=lambda one: (ages.of_account(one.id), -largest.get(one.id, 0)))
         waiting = [(account, len(order) - place) for place, account in enumerate(order, 1)]
         async with found:
             await each(waiting, _ACCOUNTS_AT_ONCE, lambda one: self._enter(*one, caller, found))
         self._emit(DiscoveryFinished())
-        for line in self._excluded.warnings(self._entry.partitions):
-            self._warn("ExcludesNothing", line)
 
     async def _enter(
         self, account: Account, later: int, caller: Caller, found: MemoryObjectSendStream[Visit]
@@ -230,21 +252,23 @@ class Journey:
             stage = "regions"
             home = self._entry.home
             ec2 = self._exchange.channel("ec2", home.region, credentials, account=account.id)
-            offered = await offered_regions(self._settings.regions, home.default, ec2)
+            regions = await choose_regions(self._settings.regions, home.default, ec2)
         except HarvesterError as error:
             code, message = code_of(error), message_of(error)
             self._end(Outcome(account.id, None, "failed", stage, code, message), account)
             return
-        regions = self._excluded.choose(offered)
-        for region in regions:
+        self._matches.enter(account, regions)
+        for region in regions.names:
             if not is_region(region):
                 self._end(_no_name(account.id, region, "a region's name"), account)
-        targets = [Target(account.id, region) for region in regions if is_region(region)]
-        targets.sort(key=lambda one: -self._memory.size(one))
+        targets = [Target(account.id, region) for region in regions.names if is_region(region)]
+        targets.sort(key=lambda one: (self._ages.of(one), -self._memory.size(one)))
         names = tuple(target.region for target in targets)
         self._emit(RegionsChosen(account=account.id, account_name=account.name, regions=names))
         for target in targets:
             self._emit(TargetFound(target=target, account_name=account.name))
+            if self._sink is not None:
+                self._sink.found(target)
         # A call for each at least. What is known only as the sweep goes on does not count: the
         # same sweep is to make the same cuts, whatever its timing is.
         rest = (later + 1) * len(targets) / self._settings.limits.max_concurrency
@@ -272,9 +296,8 @@ class Journey:
         if ended.rate is not None:
             self._emit(RateLearned(target=target, rate=ended.rate))
         self._memory.note_size(target, self._tally.open[target].pages)
-        if ended.pipelines is not None:
-            self._listed += 1
-            self._matched += ended.pipelines
+        if ended.globs is not None:
+            self._matches.list(ended.globs)
         self._emit(TargetFinished(outcome=self._tally.outcome(target, ended.error)))
 
 

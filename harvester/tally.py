@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harvester import events
@@ -41,8 +41,11 @@ class Tally:
         problems: the outcomes of targets that are incomplete or failed.
         skipped: the outcomes of accounts that are not swept.
         warnings: what the user should know beside.
+        nothing: why nothing is selected, None where something is.
+        kept_findings: findings of an earlier run that a single file still holds.
         complete: the targets that were read to their end.
         open: targets found and not ended yet.
+        stale: those of them whose older findings stand.
         slowest: the slowest of the ended targets, the slowest first.
         discovering: whether more targets may still be found.
     """
@@ -59,10 +62,14 @@ class Tally:
     skipped: list[Outcome] = field(default_factory=list)
     warnings: list[events.Warned] = field(default_factory=list)
     resumed: events.SweepResumed | None = None
+    nothing: events.NothingSelected | None = None
+    kept_findings: int = 0
     complete: set[Target] = field(default_factory=set)
     open: dict[Target, Reading] = field(default_factory=dict)
+    stale: set[Target] = field(default_factory=set)
     discovering: bool = True
     _slowest: list[tuple[float, int, Outcome]] = field(default_factory=list)
+    _problem_index: dict[tuple[str, str | None], int] = field(default_factory=dict)
 
     def __call__(self, event: events.Event) -> None:
         """Count an event."""
@@ -145,6 +152,35 @@ class Tally:
             account_name=reading.account_name,
         )
 
+    def select_nothing(self, event: events.NothingSelected) -> None:
+        """Note that the selection matches nothing."""
+        self.nothing = event
+
+    def keep_older(self, account: str, region: str | None) -> None:
+        """Note that the older findings of a target that is not complete stand."""
+        index = self._problem_index.get((account, region))
+        if index is None:
+            self.stale.add(Target(account, region or ""))
+            return
+        outcome = self.problems[index]
+        self.ended[outcome.status] -= 1
+        self.ended["stale"] += 1
+        self.problems[index] = replace(outcome, status="stale")
+
+    def set_aside(self, target: Target, path: str, severities: Mapping[str, int]) -> None:
+        """Note that the findings of an incomplete target are not in the output."""
+        count = sum(severities.values())
+        self.findings -= count
+        self.severities.subtract(severities)
+        index = self._problem_index[target.account, target.region]
+        outcome = self.problems[index]
+        message = f"{outcome.message}; the {count:,} findings of this run are in {path}"
+        self.problems[index] = replace(outcome, message=message)
+
+    def publish(self, event: events.OutputPublished) -> None:
+        """Note what became of the output."""
+        self.kept_findings = event.kept_findings
+
     def end(self, outcome: Outcome) -> None:
         """Note an outcome."""
         self.ended[outcome.status] += 1
@@ -156,6 +192,7 @@ class Tally:
         if outcome.status == "skipped":
             self.skipped.append(outcome)
         elif outcome.status != "complete":
+            self._problem_index[outcome.account, outcome.region] = len(self.problems)
             self.problems.append(outcome)
         heapq.heappush(self._slowest, (outcome.seconds, self.ended.total(), outcome))
         if len(self._slowest) > SLOWEST:
@@ -206,4 +243,10 @@ _COUNTS: dict[type[events.Event], Callable[[Tally, Any], None]] = {
     ),
     events.SweepResumed: lambda counts, event: counts.resume(event),
     events.Warned: lambda counts, event: counts.warnings.append(event),
+    events.NothingSelected: lambda counts, event: counts.select_nothing(event),
+    events.OlderFindingsKept: lambda counts, event: counts.keep_older(event.account, event.region),
+    events.ReadingSetAside: lambda counts, event: counts.set_aside(
+        event.target, event.path, event.severities
+    ),
+    events.OutputPublished: lambda counts, event: counts.publish(event),
 }

@@ -21,7 +21,7 @@ from harvester.openfiles import requests_in_flight
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import TargetSink
 from harvester.paging.channel import Channel, Exchange
-from harvester.paging.planner import match_pipelines, plan_queries
+from harvester.paging.planner import match_pipelines, matching_globs, plan_queries
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
 from harvester.paging.splitter import width_at
@@ -60,13 +60,13 @@ class Visit:
 class Ended:
     """How a visit ended: by an error, or else well.
 
-    `rate` is what the target was found to grant, in calls a second; `pipelines` is how many
-    were chosen, None where none were asked for or they are not known.
+    `rate` is what the target was found to grant, in calls a second; `globs` are those that
+    match a pipeline, None where no pipelines are selected by globs or they are not known.
     """
 
     error: HarvesterError | None = None
     rate: float | None = None
-    pipelines: int | None = None
+    globs: tuple[str, ...] | None = None
 
 
 @asynccontextmanager
@@ -146,10 +146,12 @@ class Visitor:
         )
         failure: HarvesterError | None = None
         pipelines: tuple[str, ...] | None = None
+        globs: tuple[str, ...] | None = None
         try:
             if self._chosen.pipelines:
                 found = await list_pipelines(channel)
                 pipelines = match_pipelines(self._chosen.pipelines, found)
+                globs = matching_globs(self._chosen.pipelines, found)
             await do(channel, plan_queries(target, self._chosen.filters, pipelines))
         except OutputError:
             raise  # not this target's fault: no target can go on
@@ -159,5 +161,4 @@ class Visitor:
             # A defect of ours, and still no reason to give up the other targets.
             _log.exception("%s: a defect of harvester, please report it", target)
             failure = HarvesterError(f"a defect of harvester: {type(error).__name__}")
-        matched = None if pipelines is None else len(pipelines)
-        return Ended(failure, channel.pacer.learned, matched)
+        return Ended(failure, channel.pacer.learned, globs)

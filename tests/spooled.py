@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 from harvester.aws.bodies import page_of
 from harvester.clock import Clock
 from harvester.model import Page, Query, Target
+from harvester.output.attribution import Selection
 from harvester.output.contents import Contents
 from harvester.output.extents import Extents
 from harvester.output.files import FileSink
 from harvester.output.journal import Journal
-from harvester.output.publish import one_file
+from harvester.output.publish import PartWriter
+from harvester.output.results import Published, Results, Spooled
 from harvester.output.resume import Header, take_up
+from harvester.output.single import SingleFile
 from harvester.output.spool import Spool
 from harvester.output.workspace import Workspace
 
@@ -47,6 +51,29 @@ def page(query: Query, number: int, *, last: int = PAGES - 1) -> Page:
 
 def text(query: Query, pages: int = PAGES) -> bytes:
     return b"".join(page(query, number).text for number in range(pages))
+
+
+def one_file(out: Path) -> SingleFile:
+    return SingleFile(out, Selection())
+
+
+class Watched(SingleFile):
+    """A single file that calls something before and after it is written."""
+
+    def __init__(
+        self, out: Path, before: Callable[[], object] = bool, after: Callable[[], object] = bool
+    ) -> None:
+        super().__init__(out, Selection())
+        self._before = before
+        self._after = after
+
+    def finish(
+        self, writer: PartWriter, complete: Spooled, incomplete: Spooled, results: Results
+    ) -> Published:
+        self._before()
+        published = super().finish(writer, complete, incomplete, results)
+        self._after()
+        return published
 
 
 def sink_of(folder: Path, out: Path, time: Time | None = None, **options: Any) -> FileSink:

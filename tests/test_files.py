@@ -9,7 +9,7 @@ import os
 import random
 import resource
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from harvester.errors import OutputBusyError, OutputError
 from harvester.model import Condition, Finding, Page, Query, Target
 from harvester.output.files import FileSink
 from harvester.output.open import sink_for
-from harvester.output.publish import Part, Places, one_file
+from harvester.output.partitions import Partitions
+from harvester.output.results import Results
 from harvester.output.sink import Sink
 from harvester.output.workspace import Workspace
 from harvester.settings import OutputSettings, Settings
+from tests.spooled import Watched
 
-ByTarget = Mapping[Target, Mapping[Query, Places]]
 _ONE, _TWO = Target("111111111111", "eu-west-1"), Target("111111111111", "us-east-1")
 _THREE = Target("222222222222", "eu-west-1")
 _QUERIES = [
@@ -97,7 +98,7 @@ async def _sweep_in_random_order(sink: Sink, seed: int, *, pages: int = 4) -> No
                 waiting[place] = (query, iter(range(pages)))
             else:
                 await sink.write(query, _page(query, number))
-        await sink.publish({_THREE, _ONE, _TWO})
+        await sink.publish(Results({_THREE, _ONE, _TWO}))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,7 +139,7 @@ async def test_a_folder_is_partitioned(tmp_path: Path, compression: str) -> None
 @pytest.mark.parametrize("name", NAMES)
 async def test_no_findings_are_an_empty_file(tmp_path: Path, name: str) -> None:
     async with _sink(tmp_path / name) as sink:
-        await sink.publish({_ONE})
+        await sink.publish(Results({_ONE}))
     assert _read(tmp_path / name) == b""
 
 
@@ -148,7 +149,7 @@ async def test_megabytes_come_out_whole_and_in_one_frame(tmp_path: Path, name: s
         for page in range(150):
             for query in _QUERIES[:3]:
                 await sink.write(query, _page(query, page, size=100))
-        await sink.publish({_ONE, _TWO})
+        await sink.publish(Results({_ONE, _TWO}))
 
     lines = _read(tmp_path / name).splitlines(keepends=True)
     assert (len(lines), sum(map(len, lines)) > 5 << 20) == (45_000, True)
@@ -160,10 +161,10 @@ async def test_files_are_private(tmp_path: Path) -> None:
     try:
         async with _sink(tmp_path / "out.ndjson") as sink:
             assert {*_modes(tmp_path)} == {(True, 0o700), (False, 0o600)}
-            await sink.publish(())
+            await sink.publish(Results({_ONE}))
         async with _sink(f"{tmp_path}/c/") as sink:
             await sink.write(_QUERIES[0], _page(_QUERIES[0], 0))
-            await sink.publish({_ONE})
+            await sink.publish(Results({_ONE}))
     finally:
         os.umask(before)
 
@@ -207,7 +208,7 @@ async def test_a_full_disk_leaves_the_old_file_and_nothing_else(
         async with _sink(output) as sink:
             for _ in range(40):
                 await sink.write(_QUERIES[0], page_of([{"noise": noise.hex()}], None))
-            await sink.publish({_ONE})
+            await sink.publish(Results({_ONE}))
 
     with pytest.raises(OutputError) as caught, _files_no_larger_than(limit):
         await sweep()
@@ -219,18 +220,19 @@ async def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 
 
 async def test_a_failure_between_two_files_leaves_no_half_of_one(tmp_path: Path) -> None:
-    def parts(by_target: ByTarget) -> Iterator[Part]:
-        yield tmp_path / "first.ndjson", list(by_target[_ONE].values())
-        (tmp_path / "second.ndjson" / "in the way").mkdir(parents=True)
-        yield tmp_path / "second.ndjson", list(by_target[_TWO].values())
-
-    async with FileSink(Workspace(tmp_path / "work"), parts) as sink:
+    first, second = (
+        tmp_path / f"account={one.account}" / f"region={one.region}" / "findings.ndjson"
+        for one in (_ONE, _TWO)
+    )
+    (second / "in the way").mkdir(parents=True)
+    layout = Partitions(tmp_path, ".ndjson")
+    async with FileSink(Workspace(tmp_path / "work"), layout) as sink:
         for query in _QUERIES:
             await sink.write(query, _page(query, 0))
         with pytest.raises(OutputError, match="cannot be written"):
-            await sink.publish({_ONE, _TWO})
+            await sink.publish(Results({_ONE, _TWO}))
 
-    assert len(_findings(tmp_path / "first.ndjson")) == 6
+    assert len(_findings(first)) == 6
     assert (tmp_path / "work" / "journal").exists(), "the same command goes on with it"
 
 
@@ -239,14 +241,11 @@ async def test_cancelled_publishing_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old\n")
     scope = anyio.CancelScope()
 
-    def parts(by_target: ByTarget) -> Iterator[Part]:
-        anyio.from_thread.run_sync(scope.cancel)
-        yield from one_file(path)(by_target)
-
+    layout = Watched(path, before=lambda: anyio.from_thread.run_sync(scope.cancel))
     with scope:
-        async with FileSink(Workspace(tmp_path / "work"), parts) as sink:
+        async with FileSink(Workspace(tmp_path / "work"), layout) as sink:
             await sink.write(_QUERIES[0], _page(_QUERIES[0], 0))
-            await sink.publish({_ONE})
+            await sink.publish(Results({_ONE}))
 
     assert scope.cancelled_caught
     assert path.read_text() == "old\n"
@@ -257,14 +256,11 @@ async def test_what_is_cancelled_too_late_is_published_and_says_so(tmp_path: Pat
     path = tmp_path / "out.ndjson"
     scope = anyio.CancelScope()
 
-    def parts(by_target: ByTarget) -> Iterator[Part]:
-        yield from one_file(path)(by_target)
-        anyio.from_thread.run_sync(scope.cancel)
-
+    layout = Watched(path, after=lambda: anyio.from_thread.run_sync(scope.cancel))
     with scope:
-        async with FileSink(Workspace(tmp_path / "work"), parts) as sink:
+        async with FileSink(Workspace(tmp_path / "work"), layout) as sink:
             await sink.write(_QUERIES[0], _page(_QUERIES[0], 0))
-            await sink.publish({_ONE})
+            await sink.publish(Results({_ONE}))
 
     assert scope.cancelled_caught
     assert sink.published
@@ -285,7 +281,7 @@ async def test_files_of_complete_targets_without_findings_are_removed(tmp_path: 
         path.write_text("old\n")
     async with _sink(tmp_path) as sink:
         await sink.write(_QUERIES[2], _page(_QUERIES[2], 0))
-        await sink.publish({_ONE, _TWO})
+        await sink.publish(Results({_ONE, _TWO}))
 
     assert not old[_ONE].exists(), "it has no findings any more"
     assert not old[_TWO].exists(), "the same findings would be there twice"
@@ -308,7 +304,7 @@ async def test_a_hostile_name_never_becomes_a_path(tmp_path: Path, target: Targe
     async with _sink(f"{folder}/") as sink:
         await sink.write(Query(target), page_of([{"n": 1}], None))
         with pytest.raises(OutputError, match="cannot be part of a file name") as caught:
-            await sink.publish({target})
+            await sink.publish(Results({target}))
 
     assert "\n" not in str(caught.value)
     assert {Path(name).parent for name in _files(tmp_path)} == {Path("a/b/out/.harvester")}
@@ -321,7 +317,7 @@ async def test_the_output_of_another_run_is_left_alone(tmp_path: Path) -> None:
         for _ in range(3):
             with pytest.raises(OutputBusyError) as caught:
                 await _sink(path).__aenter__()
-        await first.publish({_ONE})
+        await first.publish(Results({_ONE}))
 
     assert caught.value.hint
     assert len(_findings(path)) == 3

@@ -8,16 +8,17 @@ import gzip
 import io
 import os
 import random
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from harvester.errors import OutputBusyError, OutputError
-from harvester.model import Query, Target
+from harvester.model import Query
 from harvester.output.files import FileSink
-from harvester.output.publish import Part, Places, partitioned
+from harvester.output.partitions import Partitions
+from harvester.output.publish import PartWriter
+from harvester.output.results import Results, Spooled
 from harvester.output.workspace import Workspace
 from tests.spooled import ONE, PAGES, QUERIES, TWO, YESTERDAY, Time, left_in, page, sink_of, text
 
@@ -91,7 +92,7 @@ async def test_a_changed_byte_costs_the_query_of_a_complete_target_and_no_other(
         await _write(sink, query, range(PAGES))
         await sink.finished(ONE)
         await _write(sink, _THIRD, range(PAGES // 2, PAGES))
-        await sink.publish({ONE, TWO})
+        await sink.publish(Results({ONE, TWO}))
 
     assert out.read_bytes() == b"".join(map(text, sorted([_FIRST, _SECOND, _THIRD])))
     warnings = [one.message for one in caplog.records if one.levelname == "WARNING"]
@@ -130,7 +131,7 @@ async def test_whatever_happens_to_the_spool_nothing_damaged_is_published(
                 cursor = standing.cursors.get(query) if standing else None
                 await _write(sink, query, range(cursor.pages if cursor else 0, PAGES))
             await sink.finished(target)
-        await sink.publish(set(QUERIES))
+        await sink.publish(Results(set(QUERIES)))
 
     everything = sorted([_FIRST, _SECOND, _THIRD])
     assert _unpacked(out) == b"".join(map(text, everything))
@@ -153,7 +154,7 @@ async def test_pages_are_spread_over_the_files_of_several_runs(tmp_path: Path) -
             sink.begin(target, queries, None)
             for query in queries:
                 await _write(sink, query, range(PAGES))
-        await sink.publish(set(QUERIES))
+        await sink.publish(Results(set(QUERIES)))
     assert out.read_bytes() == b"".join(map(text, sorted([_FIRST, _SECOND, _THIRD])))
 
 
@@ -173,7 +174,7 @@ async def test_damage_since_it_was_written_is_not_published_and_read_again_by_th
         await sink.finished(TWO)
         _change(work, 10)
         with pytest.raises(OutputError, match="damaged on the disk") as caught:
-            await sink.publish({ONE, TWO})
+            await sink.publish(Results({ONE, TWO}))
 
     assert caught.value.exit_code == 5
     assert out.read_bytes() == b"of the night before"
@@ -240,7 +241,7 @@ async def test_of_two_runs_that_are_not_kept_apart_the_later_one_goes_on(
                 try:
                     await _write(earlier, _THIRD, range(1))
                 finally:
-                    await later.publish({TWO})
+                    await later.publish(Results({TWO}))
 
     with pytest.raises(OutputBusyError, match="another run has taken over") as caught:
         await interleave()
@@ -260,14 +261,14 @@ async def test_a_run_that_was_taken_over_publishes_and_removes_nothing(tmp_path:
         async with earlier:
             await _write(earlier, _THIRD, range(PAGES))
             await later.__aenter__()
-            await earlier.publish({TWO})
+            await earlier.publish(Results({TWO}))
 
     with pytest.raises(OutputBusyError):
         await publish()
     assert not out.exists()
     assert _names(work) == ["journal", "lock", "owner", "spool"]
     await _write(later, _THIRD, range(PAGES))
-    await later.publish({TWO})
+    await later.publish(Results({TWO}))
     await later.__aexit__(None, None, None)
     assert out.read_bytes() == text(_THIRD)
     assert not work.exists()
@@ -276,27 +277,27 @@ async def test_a_run_that_was_taken_over_publishes_and_removes_nothing(tmp_path:
 @pytest.mark.usefixtures("lockless")
 async def test_a_run_that_is_taken_over_between_two_parts_stops(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    parts = partitioned(out, ".ndjson")
-    later = FileSink(Workspace(tmp_path / "work"), parts, clock=Time().clock)
+    later = Workspace(tmp_path / "work")
 
-    def interrupted(by_target: Mapping[Target, Mapping[Query, Places]]) -> Iterator[Part]:
-        for number, part in enumerate(parts(by_target)):
-            if number == 2:
-                later._workspace.open()
-                later._workspace.claim()
-            yield part
+    class Interrupted(Partitions):
+        def publish(self, writer: PartWriter, complete: Spooled) -> None:
+            super().publish(writer, {ONE: complete[ONE]})
+            later.open()
+            later.claim()
+            super().publish(writer, {TWO: complete[TWO]})
 
-    earlier = FileSink(Workspace(tmp_path / "work"), interrupted, clock=Time().clock)
+    layout = Interrupted(out, ".ndjson")
+    earlier = FileSink(Workspace(tmp_path / "work"), layout, clock=Time().clock)
 
     async def publish() -> None:
         async with earlier:
             for query in (_FIRST, _SECOND, _THIRD):
                 await _write(earlier, query, range(PAGES))
-            await earlier.publish({ONE, TWO})
+            await earlier.publish(Results({ONE, TWO}))
 
     with pytest.raises(OutputBusyError):
         await publish()
-    later._workspace.close()
+    later.close()
 
     (only,) = out.rglob("findings.ndjson")
     assert only.read_bytes() == text(_FIRST) + text(_SECOND)

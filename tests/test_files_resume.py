@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +16,25 @@ import pytest
 
 from harvester.aws.bodies import page_of
 from harvester.errors import OutputError
-from harvester.model import Page, Query, Target
+from harvester.model import Page, Query
 from harvester.output.files import FileSink
-from harvester.output.publish import Part, Places, one_file, partitioned
+from harvester.output.partitions import Partitions
+from harvester.output.results import Results
 from harvester.output.spool import NAME as SPOOL
 from harvester.output.workspace import Workspace
-from tests.spooled import ONE, PAGES, QUERIES, TWO, Time, left_in, page, path_of, sink_of, text
+from tests.spooled import (
+    ONE,
+    PAGES,
+    QUERIES,
+    TWO,
+    Time,
+    Watched,
+    left_in,
+    page,
+    path_of,
+    sink_of,
+    text,
+)
 
 
 class KilledError(BaseException):
@@ -49,7 +61,7 @@ class Sweeper:
                     self.kills += 1
                     shutil.copytree(folder, folder.with_name(f"work {self.kills}"))
                     raise KilledError
-            await sink.publish(set(QUERIES))
+            await sink.publish(Results(set(QUERIES)))
 
     def _begin(self, sink: FileSink) -> dict[Query, int]:
         """Return the queries that are not read to their end, each with its next page."""
@@ -126,12 +138,12 @@ async def test_a_file_is_durable_before_it_has_its_name_and_its_work_is_removed_
 
     for name in ("fsync", "replace", "unlink", "rmdir"):
         note(name)
-    parts = partitioned(out, ".ndjson")
-    async with FileSink(Workspace(out / ".harvester"), parts) as sink:
+    layout = Partitions(out, ".ndjson")
+    async with FileSink(Workspace(out / ".harvester"), layout) as sink:
         for query in QUERIES[ONE]:
             await sink.write(query, page(query, 3))
         del events[:]
-        await sink.publish({ONE})
+        await sink.publish(Results({ONE}))
     monkeypatch.undo()
 
     account = "new/out/account=111111111111"
@@ -252,7 +264,7 @@ async def test_a_target_that_is_no_longer_wanted_is_not_published(tmp_path: Path
             await sink.write(query, page(query, 3))
     async with sink_of(work, out) as sink:
         assert sink.standing(TWO) is not None
-        await sink.publish(())
+        await sink.publish(Results())
 
     assert out.read_bytes() == page(QUERIES[TWO][0], 3).text
 
@@ -271,7 +283,7 @@ async def test_what_cannot_be_removed_is_no_reason_to_fail_and_is_not_gone_on_wi
     monkeypatch.setattr(os, "unlink", unlink)
     async with sink_of(work, out) as sink:
         await sink.write(QUERIES[TWO][0], page(QUERIES[TWO][0], 3))
-        await sink.publish({TWO})
+        await sink.publish(Results({TWO}))
     monkeypatch.undo()
 
     assert out.exists()
@@ -283,26 +295,22 @@ async def test_what_cannot_be_removed_is_no_reason_to_fail_and_is_not_gone_on_wi
     assert not work.exists()
 
 
-ByTarget = Mapping[Target, Mapping[Query, Places]]
-
-
 async def test_a_timeout_of_asyncio_waits_for_the_thread_that_publishes(tmp_path: Path) -> None:
     """A thread that went on would read from a descriptor that is another file's by then."""
     work, out, query = tmp_path / "work", tmp_path / "out.ndjson", QUERIES[TWO][0]
     open_then = list[bool]()
 
-    def parts(by_target: ByTarget) -> Iterator[Part]:
+    def look() -> None:
         anyio.from_thread.run_sync(task.cancel)
         threading.Event().wait(0.2)  # time enough for a caller that does not wait
         open_then.append(sink._spool._own is not None)
-        yield from one_file(out)(by_target)
 
     async def sweep() -> None:
         async with sink:
             await sink.write(query, page(query, 3))
-            await sink.publish({TWO})
+            await sink.publish(Results({TWO}))
 
-    sink = FileSink(Workspace(work), parts, clock=Time().clock)
+    sink = FileSink(Workspace(work), Watched(out, before=look), clock=Time().clock)
     task = asyncio.create_task(sweep())
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -15,6 +15,7 @@ from harvester.errors import OutputError
 from harvester.model import Query, Target
 from harvester.names import is_account, is_partition, is_region
 from harvester.output.open import sink_for
+from harvester.output.results import Results
 from harvester.settings import OutputSettings, Settings
 
 _ANY = st.text(st.characters(exclude_categories=()), max_size=80)
@@ -52,7 +53,7 @@ async def test_any_name_is_a_path_below_the_output_or_an_output_error(
             await sink.write(query, page_of([{"n": 1}], None))
             await sink.finished(query.target)
             try:
-                await sink.publish({query.target})
+                await sink.publish(Results({query.target}))
             except OutputError:
                 published = False
         place = f"a/b/out/account={account}/region={region}/findings.ndjson"

@@ -164,9 +164,9 @@ def _page(token: str | None) -> Wrote:
 async def test_calls_and_pages_are_counted_and_an_end_is_told(scene: Scene) -> None:
     async with scene.working():
         await scene.says(Calls(2, 1, 1), _page("a"), Calls(5, 1, 3), _page(None))
-        await scene.says(Over(_TARGET, None, 2.0, 1))
+        await scene.says(Over(_TARGET, None, 2.0, ("a*",)))
     assert scene.sink.tokens == ["a", None]
-    assert scene.ended == [Ended(None, 2.0, 1)]
+    assert scene.ended == [Ended(None, 2.0, ("a*",))]
     assert (scene.tally.requests, scene.tally.throttled, scene.tally.retries) == (5, 1, 3)
     await scene.parts(0.0)
 

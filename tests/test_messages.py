@@ -65,7 +65,13 @@ _MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Begun, _TARGETS, st.lists(_QUERIES, max_size=3).map(tuple), _NUMBERS),
     st.builds(Wrote, _QUERIES, st.none() | _TEXTS, _COUNTS),
     st.builds(Replaced, st.lists(_QUERIES, max_size=3).map(tuple), _QUERIES),
-    st.builds(Over, _TARGETS, st.none() | _FAILURES, _RATES, st.none() | st.integers(0, 9)),
+    st.builds(
+        Over,
+        _TARGETS,
+        st.none() | _FAILURES,
+        _RATES,
+        st.none() | st.lists(_TEXTS, max_size=3).map(tuple),
+    ),
     st.builds(Calls, st.integers(0), st.integers(0), st.integers(0)),
     st.builds(Said, _TEXTS, st.integers(0, 50), _TEXTS),
 )

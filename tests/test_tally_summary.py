@@ -187,7 +187,8 @@ def test_the_summary_has_the_keys_of_the_contract() -> None:
     content = json.loads(summary.as_json())
     assert list(content) == [
         *("run_id", "started_at", "finished_at", "seconds", "status", "destination"),
-        *("resumed_from", "oldest_read_at", "findings", "by_severity", "pages", "requests"),
+        *("resumed_from", "oldest_read_at", "findings", "by_severity", "kept_findings"),
+        *("output_since", "pages", "requests"),
         *("throttled", "retries", "targets", "problems", "skipped", "warnings", "version"),
     ]
     counted = ["total", "complete", "incomplete", "failed", "skipped", "stale"]

@@ -14,7 +14,7 @@ from harvester.errors import (
     SettingsError,
     StartError,
 )
-from harvester.model import Account, Caller
+from harvester.model import Account, Caller, Chosen
 from harvester.names import is_account, is_partition
 from harvester.paging.channel import Exchange
 from harvester.settings import AccountSettings
@@ -41,6 +41,7 @@ class Accounts:
         self._settings = settings
         self._exchange = exchange
         self._own = own
+        self._empty_units: list[str] = []
         self._open(home)
 
     def _open(self, home: str) -> None:
@@ -65,8 +66,8 @@ class Accounts:
             ) from error
         return Caller(answer["Account"], answer["Arn"], answer["Arn"].split(":")[1])
 
-    async def choose(self, caller: Caller) -> list[Account]:
-        """Return the accounts to sweep, and those that are not active, in order of their ids.
+    async def choose(self, caller: Caller) -> Chosen:
+        """Return the accounts to sweep.
 
         Raises:
             StartError: the organization cannot be read.
@@ -88,7 +89,8 @@ class Accounts:
             chosen = {caller.account: Account(caller.account)}
         accounts = [chosen[key] for key in sorted(chosen) if key not in settings.exclude]
         self._check_role(accounts, caller)
-        return accounts
+        excluded = [key for key in settings.exclude if key in chosen]
+        return Chosen(accounts, excluded, tuple(self._empty_units))
 
     def credentials(self, account: Account, caller: Caller) -> Credentials:
         """Return the credentials for an account: the caller's own, or a role in it."""
@@ -121,8 +123,18 @@ class Accounts:
         if self._settings.organization:
             for item in await list_parsed(self._organizations, "list_accounts", "Accounts"):
                 yield _account(item)
-        waiting = list(self._settings.organizational_units)
         seen: set[str] = set()
+        for unit in self._settings.organizational_units:
+            empty = True
+            async for account in self._below(unit, seen):
+                empty = False
+                yield account
+            if empty:
+                self._empty_units.append(unit)
+
+    async def _below(self, unit: str, seen: set[str]) -> AsyncIterator[Account]:
+        """Yield the accounts below a unit, at any depth, but for units that were seen."""
+        waiting = [unit]
         while waiting:
             parent = waiting.pop()
             if parent in seen:

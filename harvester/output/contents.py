@@ -56,6 +56,8 @@ class Contents:
         self._changed: dict[Query, None] = {}
         self._dropped: dict[Query, None] = {}
         self._marked: dict[Target, None] = {}
+        self._published: set[Target] = set()
+        self._newly_published: dict[Target, None] = {}
 
     def standing(self, target: Target) -> Standing | None:
         """Return where a target stands, None where nothing of it is known."""
@@ -67,6 +69,12 @@ class Contents:
             return Standing(complete=True, expected=None, cursors={Query(target): whole})
         cursors = {query: held.cursor for query, held in self._held.get(target, {}).items()}
         return Standing(complete=False, expected=mark.expected, cursors=cursors)
+
+    def find(self, target: Target, at: float) -> None:
+        """Note that a target is to be read."""
+        if target not in self._marks:
+            self._marks[target] = _Mark(at)
+            self._marked[target] = None
 
     def begin(
         self, target: Target, queries: Sequence[Query], expected: int | None, at: float
@@ -83,6 +91,7 @@ class Contents:
         same = before is not None and expected is not None and before.expected == expected
         self._marks[target] = _Mark(before.since if before and same else at, expected)
         self._marked[target] = None
+        self.withdraw(target)
 
     def add(self, query: Query, page: Page, stored: bytes, at: float) -> None:
         """Note a page that was read at a time, and stored as these bytes at the spool's end."""
@@ -126,6 +135,31 @@ class Contents:
         self._marks[target] = mark
         self._marked[target] = None
 
+    def publish(self, targets: Iterable[Target]) -> None:
+        """Note that complete targets were published."""
+        for target in targets:
+            self._published.add(target)
+            self._newly_published[target] = None
+
+    def withdraw(self, target: Target) -> None:
+        """Note that a target has to be published (again)."""
+        self._published.discard(target)
+        self._newly_published.pop(target, None)
+
+    def is_published(self, target: Target) -> bool:
+        """Return whether a target was published."""
+        return target in self._published
+
+    def unpublished(self) -> list[Target]:
+        """Return the complete targets that can be published.
+
+        Targets of which no page was read, since no pipeline of theirs is selected, are among
+        them once another target has pages: a selection that matches nothing replaces nothing.
+        """
+        whole = {one: mark for one, mark in self._marks.items() if mark.complete}
+        matched = any(mark.pages for mark in whole.values())
+        return [one for one in whole if matched and one not in self._published]
+
     @property
     def is_blank(self) -> bool:
         """Whether nothing was read yet: no target whole, and no page of another."""
@@ -156,6 +190,7 @@ class Contents:
     def forget(self, target: Target) -> None:
         """Forget all of a target, which has to be read again."""
         self.drop(list(self._held.get(target, ())))
+        self.withdraw(target)
         self._held.pop(target, None)
         self._marks.pop(target, None)
         self._marked.pop(target, None)
@@ -167,6 +202,7 @@ class Contents:
             self.forget(query.target)
             return
         self.drop([query])
+        self.withdraw(query.target)
         self._marks[query.target] = _Mark(mark.since)
 
     def places(self, target: Target) -> dict[Query, Extents]:
@@ -174,21 +210,29 @@ class Contents:
         held = self._held.get(target, {})
         return {query: one.places for query, one in held.items() if one.places}
 
+    def severities(self, target: Target) -> Counter[str]:
+        """Return how many of a target's findings have each severity."""
+        counts = Counter[str]()
+        for one in self._held.get(target, {}).values():
+            counts.update(one.cursor.severities)
+        return counts
+
     def targets(self) -> list[Target]:
         """Return the targets that something was written for."""
         return [target for target, held in self._held.items() if held]
 
     def changes(self) -> dict[str, Any] | None:
         """Return what is new since the last time, as JSON, None where nothing is."""
-        if not (self._changed or self._dropped or self._marked):
+        if not (self._changed or self._dropped or self._marked or self._newly_published):
             return None
         record = {
             "end": self.end,
             "dropped": [_query_as_json(query) for query in self._dropped],
             "targets": [_mark_as_json(target, self._marks[target]) for target in self._marked],
             "queries": [self._as_json(query) for query in self._changed],
+            "published": [[one.account, one.region] for one in self._newly_published],
         }
-        self._changed, self._dropped, self._marked = {}, {}, {}
+        self._changed, self._dropped, self._marked, self._newly_published = {}, {}, {}, {}
         return record
 
     def everything(self) -> dict[str, Any]:
@@ -198,6 +242,7 @@ class Contents:
                 one.saved = 0
                 self._changed[query] = None
         self._marked, self._dropped = dict.fromkeys(self._marks), {}
+        self._newly_published = dict.fromkeys(self._published)
         return self.changes() or {"end": self.end, "dropped": [], "targets": [], "queries": []}
 
     def apply(self, record: Mapping[str, Any]) -> None:
@@ -210,6 +255,7 @@ class Contents:
         for account, region, since, expected, complete, pages, severities in record["targets"]:
             target = Target(account, region)
             self._marks[target] = _Mark(float(since), expected, complete, pages, severities)
+            self._published.discard(target)
             if complete:
                 self._held[target] = {
                     query: one for query, one in self._held.get(target, {}).items() if one.places
@@ -224,8 +270,9 @@ class Contents:
             held.since = None if since is None else float(since)
             held.places.extend(places)
             held.saved = len(held.places)
+        self._published.update(Target(*one) for one in record.get("published", ()))
         self.end = record["end"]
-        self._changed, self._dropped, self._marked = {}, {}, {}
+        self._changed, self._dropped, self._marked, self._newly_published = {}, {}, {}, {}
 
     def _as_json(self, query: Query) -> list[Any]:
         held = self._held[query.target][query]

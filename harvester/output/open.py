@@ -7,9 +7,12 @@ from typing import Any
 import msgspec
 import orjson
 
+from harvester.output.attribution import Selection
 from harvester.output.files import FileSink
 from harvester.output.parents import check_parent
-from harvester.output.publish import one_file, partitioned
+from harvester.output.partitions import Partitions
+from harvester.output.results import Layout
+from harvester.output.single import SingleFile
 from harvester.output.sink import Sink
 from harvester.output.stdout import StdoutSink
 from harvester.output.workspace import Workspace, absolute, check_replaceable
@@ -31,23 +34,29 @@ def sink_for(settings: Settings, *, fresh: bool = False, run_id: str | None = No
         return StdoutSink()
     path = absolute(output.path)
     check_parent(path)
+    layout: Layout
     if output.kind == "folder":
         suffix = ".ndjson.zst" if output.compression == "zstd" else ".ndjson"
-        folder, parts = path / ".harvester", partitioned(path, suffix)
+        folder, layout = path / ".harvester", Partitions(path, suffix)
         packed = output.compression != "none"
     else:
         check_replaceable(path)
-        folder, parts = path.parent / f".{path.name}.harvester", one_file(path)
+        folder = path.parent / f".{path.name}.harvester"
+        layout = SingleFile(path, _selection(settings), keep=output.on_partial == "keep")
         packed = path.suffix != ".ndjson"
     return FileSink(
         Workspace(folder),
-        parts,
+        layout,
         identity=_identity(settings),
         fresh=fresh,
         packed=packed,
         max_age=settings.limits.max_resume_age_seconds,
         run_id=run_id,
     )
+
+
+def _selection(settings: Settings) -> Selection:
+    return Selection(settings.findings.filters, settings.findings.pipelines)
 
 
 def _identity(settings: Settings) -> dict[str, Any]:

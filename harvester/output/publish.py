@@ -1,11 +1,11 @@
-"""From the spool to the files under their names, each whole or not at all."""
+"""Writes finished files: each appears under its name at once and whole."""
 
 from __future__ import annotations
 
 import gzip
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -13,89 +13,94 @@ import anyio.from_thread
 import zstandard
 
 from harvester.errors import OutputError
-from harvester.model import Query, Target
+from harvester.model import Query
 from harvester.output.extents import Extents
-from harvester.output.spool import Spool
+from harvester.output.spool import DamagedSpoolError, Spool
 from harvester.output.workspace import Workspace, make_private
-from harvester.portability import sync_file
+from harvester.portability import sync_file, sync_folder
 
 _PART = "part"
-_ACCOUNT = re.compile(r"[0-9]{12}")
-_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
-
-Places = Extents
-"""Where pages are in the spool, in their order."""
-
-Part = tuple[Path, Sequence[Places] | None]
-Parts = Callable[[Mapping[Target, Mapping[Query, Places]]], Iterator[Part]]
-"""From what each target has in the spool, to files: a path, and what goes there in this order,
-or None for a file that must not be there."""
 
 
-def write_part(
-    workspace: Workspace, spool: Spool, path: Path, pieces: Sequence[Places]
-) -> list[Path]:
-    """Write a file in the workspace, and put it at its path when it is durable.
+class PartWriter:
+    """Writes files in the workspace, and moves each to its name once it is durable.
 
-    Returns the folders that have to be synced for its name to be durable, too.
+    Args:
+        workspace: holds the file that is being written.
+        spool: holds the pages.
 
-    Raises:
-        DamagedSpoolError: the spool no longer holds the data that was written.
+    Raises, from all methods:
         OutputBusyError: another run has taken over the workspace.
+        OSError: a file cannot be written or removed.
     """
-    changed = make_private(path.parent)
-    part = workspace.folder / workspace.temporary(_PART)
-    with (
-        os.fdopen(workspace.create(part.name), "wb") as raw,
-        compressor(path)(raw) as stream,
-    ):
-        for places in pieces:
-            for piece in spool.read(places):
+
+    def __init__(self, workspace: Workspace, spool: Spool) -> None:
+        self.workspace = workspace
+        self._spool = spool
+        self._changed: set[Path] = set()
+
+    def write(self, path: Path, pieces: Iterable[bytes]) -> None:
+        """Write a file, compressed as its name says, in place of one that has its name."""
+        changed = make_private(path.parent)
+        part = self.workspace.folder / self.workspace.temporary(_PART)
+        with (
+            os.fdopen(self.workspace.create(part.name), "wb") as raw,
+            compressor(path)(raw) as stream,
+        ):
+            for piece in pieces:
                 anyio.from_thread.check_cancelled()
                 stream.write(piece)
-        stream.flush()
-    descriptor = os.open(part, os.O_RDONLY)
-    try:
-        sync_file(descriptor)
-    finally:
-        os.close(descriptor)
-    workspace.check_owner()
-    part.replace(path)
-    return [*changed, path.parent]
+            stream.flush()
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            sync_file(descriptor)
+        finally:
+            os.close(descriptor)
+        self.workspace.check_owner()
+        part.replace(path)
+        self._changed.update((*changed, path.parent))
+
+    def remove(self, path: Path) -> None:
+        """Remove a file if it exists."""
+        if not (path.exists() or path.is_symlink()):
+            return
+        self.workspace.check_owner()
+        with suppress(FileNotFoundError):
+            path.unlink()
+            self._changed.add(path.parent)
+
+    def spooled(self, queries: Iterable[Extents]) -> Iterator[bytes]:
+        """Yield the pages of some queries, in pieces that fit into memory.
+
+        Raises:
+            OutputError: the spool no longer holds the data that was written.
+        """
+        try:
+            for extents in queries:
+                yield from self._spool.read(extents)
+        except DamagedSpoolError as error:
+            self.workspace.check_owner()  # another run may have removed it
+            raise OutputError(
+                "the output cannot be written: findings that were read are damaged on the disk "
+                f"({error} in {self.workspace.folder})",
+                hint="check the disk; the same command reads the damaged findings again",
+            ) from error
+
+    def sync(self) -> None:
+        """Make the names of all written and removed files durable."""
+        for folder in self._changed:
+            with suppress(FileNotFoundError):  # an emptied folder may have been removed
+                sync_folder(folder)
+        self._changed.clear()
 
 
-def one_file(path: Path) -> Parts:
-    """Return the parts of a single file: everything, by account, region and query."""
-
-    def parts(by_target: Mapping[Target, Mapping[Query, Places]]) -> Iterator[Part]:
-        yield path, [one for target in sorted(by_target) for one in _in_order(by_target[target])]
-
-    return parts
-
-
-def partitioned(folder: Path, suffix: str) -> Parts:
-    """Return the parts of a folder: one file for each target that has findings.
-
-    A complete target without findings has no file, and one from an earlier sweep is removed.
-    """
-
-    def parts(by_target: Mapping[Target, Mapping[Query, Places]]) -> Iterator[Part]:
-        for target in sorted(by_target):
-            where = folder / _name("account", target.account, _ACCOUNT)
-            where /= _name("region", target.region, _REGION)
-            for ending in (".ndjson", ".ndjson.zst"):
-                wanted = _in_order(by_target[target]) if ending == suffix else []
-                yield where / f"findings{ending}", wanted or None
-
-    return parts
-
-
-def _in_order(queries: Mapping[Query, Places]) -> list[Places]:
+def in_order(queries: Mapping[Query, Extents]) -> Sequence[Extents]:
+    """Return the extents of a target's queries in the order of its file."""
     return [queries[query] for query in sorted(queries)]
 
 
 def compressor(path: Path) -> Callable[[IO[bytes]], Any]:
-    """Return what opens a compressed stream over a file, as the file's name says."""
+    """Return a function that opens a stream over a file, compressed as the file's name says."""
     if path.suffix == ".gz":
         # No name and no time inside: the same findings give the same bytes.
         return lambda raw: gzip.GzipFile("", "wb", 6, raw, mtime=0)
@@ -116,10 +121,3 @@ class _Unclosed:
 
     def __exit__(self, *_: object) -> None:
         self.flush()
-
-
-def _name(kind: str, value: str, pattern: re.Pattern[str]) -> str:
-    # Accounts and regions come from the service: only their own alphabet becomes a path.
-    if not pattern.fullmatch(value):
-        raise OutputError(f"{kind} {value[:80]!r} cannot be part of a file name")
-    return f"{kind}={value}"

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from harvester.model import Page, Query, Standing, Target
+from harvester.output.ages import Ages
+from harvester.output.results import Published, Results
 from harvester.output.resume import Resumed
 
 
@@ -50,10 +52,12 @@ class Sink(TargetSink, Protocol):
     """A destination; an async context manager. All of its errors are `OutputError`s.
 
     Attributes:
-        published: whether everything has appeared, for good.
+        published: what the output became, once everything has appeared, for good.
+        ages: when targets were last read, if the run before did not finish.
     """
 
-    published: bool
+    published: Published | None
+    ages: Ages
 
     @property
     def resumed(self) -> Resumed | None:
@@ -78,8 +82,20 @@ class Sink(TargetSink, Protocol):
         """Let go of it; what was not published does not appear."""
         ...
 
-    async def publish(self, complete: Collection[Target]) -> None:
-        """Make everything appear; `complete` are the targets that were read whole."""
+    def found(self, target: Target) -> None:
+        """Note that a target is to be read."""
+        ...
+
+    async def publish(self, results: Results) -> Published:
+        """Make everything appear that may replace what an earlier sweep left."""
+        ...
+
+    def stale(self, results: Results) -> Collection[Target | str]:
+        """Return targets, and accounts, that were not read and whose older findings stand."""
+        ...
+
+    def discard(self) -> None:
+        """Let go of what was read: the output is left as it is, and nothing is to resume."""
         ...
 
     def finish_within(self, seconds: float) -> None:
@@ -97,7 +113,8 @@ class StreamSink(ABC):
     """
 
     withdraws = False
-    published = False
+    published: Published | None = None
+    ages = Ages()
     resumed: Resumed | None = None
     resumable = False
 
@@ -155,9 +172,20 @@ class StreamSink(ABC):
             del self._sent[query]
             self._again.pop(query, None)
 
-    async def publish(self, complete: Collection[Target]) -> None:  # noqa: ARG002  # likewise
+    def found(self, target: Target) -> None:  # noqa: B027  # likewise
+        """Nothing to note."""
+
+    async def publish(self, results: Results) -> Published:  # noqa: ARG002  # likewise
         """Nothing to do: everything was passed on when it came."""
-        self.published = True
+        self.published = Published()
+        return self.published
+
+    def stale(self, results: Results) -> Collection[Target | str]:  # noqa: ARG002  # likewise
+        """Return nothing: a stream holds no older findings."""
+        return ()
+
+    def discard(self) -> None:  # noqa: B027  # likewise
+        """Nothing to let go of."""
 
     def finish_within(self, seconds: float) -> None:  # noqa: B027  # likewise
         """Nothing to do: what a caller has not taken yet is not wanted any more."""

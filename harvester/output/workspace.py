@@ -142,8 +142,8 @@ class Workspace:
             if leftover.name not in (LOCK, OWNER, *names):
                 _remove(leftover)
 
-    def remove(self) -> None:
-        """Remove the folder and all in it; keep the lock until then.
+    def remove(self, *, keep: Collection[str] = ()) -> None:
+        """Remove the folder and all in it, but for files to `keep`; keep the lock until then.
 
         What cannot be removed stays, and is warned of. Another run's folder is left alone.
         """
@@ -152,7 +152,9 @@ class Workspace:
         try:
             if not self.is_owner():
                 return
-            self.keep_only(())
+            self.keep_only(keep)
+            if keep:
+                return
             # Last, and not the folder with all in it: the next run may be in it already.
             (self.folder / OWNER).unlink(missing_ok=True)
             (self.folder / LOCK).unlink()

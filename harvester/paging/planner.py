@@ -30,6 +30,11 @@ def match_pipelines(
     return tuple(matched)
 
 
+def matching_globs(globs: Sequence[str], pipelines: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return those of `globs` that match one of the pipelines."""
+    return tuple(glob for glob in globs if match_pipelines([glob], pipelines))
+
+
 def plan_queries(
     target: Target,
     filters: Mapping[str, Sequence[str]],

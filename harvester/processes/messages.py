@@ -153,7 +153,7 @@ class Over(Message, frozen=True, tag="over"):
     target: Target
     failure: Failure | None
     rate: float | None
-    pipelines: int | None
+    globs: tuple[str, ...] | None
 
 
 class Calls(Message, frozen=True, tag="calls"):

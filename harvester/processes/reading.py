@@ -126,7 +126,7 @@ class Reading:
         if isinstance(error, DamagedAnswerError) and body:
             error.body = body
             error = self._quarantine.set_aside(self._target, error)
-        self._ended = Ended(error, message.rate, message.pipelines)
+        self._ended = Ended(error, message.rate, message.globs)
         self._over.set()
 
     def lost(self) -> None:

@@ -140,7 +140,7 @@ class Worker:
         self.reporter.report()
         error = ended.error
         failure = Failure.of(error) if error is not None else None
-        over = Over(order.target, failure, ended.rate, ended.pipelines)
+        over = Over(order.target, failure, ended.rate, ended.globs)
         self._link.post(over, _damaged_page(error) or b"")
 
     def _receive(self, grant: Grant) -> None:

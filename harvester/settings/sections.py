@@ -203,11 +203,14 @@ class OutputSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         path: ``-`` (stdout), one file (``.ndjson``, ``.ndjson.gz``, ``.ndjson.zst``), or a
             folder (one that exists, or a name that ends in ``/``).
         compression: of the files in a folder; a single file's name says its own.
+        on_partial: whether a single file keeps the lines of targets that failed from the file
+            before, or drops them.
         summary: the file for the summary as JSON, or None.
     """
 
     path: FilePath = "-"
     compression: Literal["none", "zstd"] = "none"
+    on_partial: Literal["keep", "drop"] = "keep"
     summary: FilePath | None = None
 
     @property

@@ -80,7 +80,7 @@ def _headline(summary: Summary, seconds: float, destination: str) -> Text:
     targets = summary.targets
     parts = [
         f"{getattr(targets, name):,} {name}"
-        for name in ("complete", "incomplete", "failed", "skipped")
+        for name in ("complete", "incomplete", "failed", "stale", "skipped")
         if getattr(targets, name)
     ]
     return Text.assemble(

@@ -140,8 +140,9 @@ async def test_pipelines_are_chosen_and_missed(command: Command) -> None:
         inside = [f for f in one.expected() if "imagePipelineArn" in f]
         assert_same(everything, multiset(inside))
         none = await command.sweep(simulator, *EVERYTHING, *TWO, "--pipeline", "nothing-is-so")
-    assert none.code == 0
+    assert none.code == 3
     assert "no pipeline matches nothing-is-so" in none.err
+    assert_same(command.found(), everything)
 
 
 async def test_what_fails_fails_as_in_one_process(command: Command) -> None:

@@ -29,6 +29,8 @@ _KEYS = [
     "oldest_read_at",
     "findings",
     "by_severity",
+    "kept_findings",
+    "output_since",
     "pages",
     "requests",
     "throttled",
