@@ -14,13 +14,15 @@ from types import TracebackType
 from typing import Self, cast
 
 import anyio
+from aiobotocore.session import AioSession
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from msgspec.structs import replace
 
 from harvester._version import __version__
 from harvester.aws.bodies import decode_line
 from harvester.clock import Clock
-from harvester.errors import HarvesterError, UsageError
+from harvester.errors import HarvesterError, SettingsError, UsageError
 from harvester.eventlog import EventLog
 from harvester.events import Events, Listener, SweepFinished, SweepStarted
 from harvester.finding import Finding
@@ -71,8 +73,10 @@ class Run:
         memory: Memory | None = None,
         fresh: bool = False,
         on_event: Listener | None = None,
+        session: AioSession | None = None,
     ) -> None:
-        self._settings = check_settings(settings)
+        self._settings = with_session(check_settings(settings), session)
+        self._session = session
         self._sink = sink
         self._fresh = fresh
         self._memory = memory or Memory()
@@ -212,7 +216,12 @@ class Run:
                 self._sink
                 or sink_for(self._settings, fresh=self._fresh, run_id=self._run_id) as sink,
                 open_journey(
-                    self._settings, self.tally, self._clock, self._memory, self._emit
+                    self._settings,
+                    self.tally,
+                    self._clock,
+                    self._memory,
+                    emit=self._emit,
+                    session=self._session,
                 ) as journey,
             ):
                 self._journey, self._output = journey, sink
@@ -258,9 +267,15 @@ class Run:
 class Sweep:
     """A sweep whose findings are iterated over: see `open_sweep`."""
 
-    def __init__(self, settings: Settings, *, on_event: Listener | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_event: Listener | None = None,
+        session: AioSession | None = None,
+    ) -> None:
         self._sink = _IteratorSink()
-        self._run = Run(settings, sink=self._sink, on_event=on_event)
+        self._run = Run(settings, sink=self._sink, on_event=on_event, session=session)
         self._pages: MemoryObjectReceiveStream[list[Finding]] | None = None
         self._failure: HarvesterError | None = None
         self._group: TaskGroup | None = None
@@ -367,6 +382,22 @@ class _IteratorSink(StreamSink):
             await self.pages.send(cast("list[Finding]", findings))
 
 
+def with_session(settings: Settings, session: AioSession | None) -> Settings:
+    """Return settings for a session of the application, whose profile configures the way to AWS.
+
+    Raises:
+        SettingsError: the settings name a profile too.
+    """
+    if session is None:
+        return settings
+    if settings.aws.profile is not None:
+        raise SettingsError(
+            f"{settings.name_of('aws.profile')}: {settings.aws.profile!r} and the given session "
+            "contradict each other: leave one of them out"
+        )
+    return replace(settings, aws=replace(settings.aws, profile=session.profile))
+
+
 def _need_asyncio() -> None:
     """Raise UsageError where no event loop of asyncio runs."""
     try:
@@ -378,7 +409,9 @@ def _need_asyncio() -> None:
         ) from None
 
 
-def open_sweep(settings: Settings, *, on_event: Listener | None = None) -> Sweep:
+def open_sweep(
+    settings: Settings, *, on_event: Listener | None = None, session: AioSession | None = None
+) -> Sweep:
     """Return a sweep as an async context manager and an async iterator of findings.
 
     ```python
@@ -397,21 +430,28 @@ def open_sweep(settings: Settings, *, on_event: Listener | None = None) -> Sweep
         settings: the selection, the limits and the way to AWS.
         on_event: takes each event (`harvester.events`) on the event loop, as it happens; it has
             to return soon.
+        session: an aiobotocore session whose credentials and region are used, in place of the
+            SDK's own chain; settings must name no profile then.
 
     Raises:
         SettingsError: the settings contradict each other or hold wrong values.
         StartError: from the iteration, where the sweep could not begin.
         UsageError: from the iteration, outside of the `async with` block; a sweep is used once.
     """
-    return Sweep(settings, on_event=on_event)
+    return Sweep(settings, on_event=on_event, session=session)
 
 
 async def run_sweep(
-    settings: Settings, *, fresh: bool = False, on_event: Listener | None = None
+    settings: Settings,
+    *,
+    fresh: bool = False,
+    on_event: Listener | None = None,
+    session: AioSession | None = None,
 ) -> Summary:
     """Sweep into the settings' output, as the command does, and return the summary.
 
-    An unfinished sweep of the same output is gone on with, unless a `fresh` one is asked for.
+    An unfinished sweep of the same output is resumed, unless a `fresh` one is asked for.
+    `on_event` and `session` are as for `open_sweep`.
 
     A target that failed is a problem in the summary, not an error. Raises:
         SettingsError: the settings contradict each other or hold wrong values.
@@ -420,4 +460,4 @@ async def run_sweep(
         UsageError: no event loop of asyncio runs.
     """
     _need_asyncio()
-    return await Run(settings, fresh=fresh, on_event=on_event).perform()
+    return await Run(settings, fresh=fresh, on_event=on_event, session=session).perform()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
+from aiobotocore.session import AioSession
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester.aws.entry import Entry, enter
@@ -61,11 +62,14 @@ async def open_journey(
     tally: Tally,
     clock: Clock,
     memory: Memory | None = None,
+    *,
     emit: Listener | None = None,
+    session: AioSession | None = None,
 ) -> AsyncIterator[Journey]:
     """Yield a journey whose clients are closed when the block ends.
 
     `emit` takes the events of the sweep, and hands them to `tally` too; None is `tally` alone.
+    The caller's credentials are those of a `session`, or else those of the SDK's own chain.
 
     Raises:
         SettingsError: an endpoint is not allowed, or the CA bundle cannot be used; a region
@@ -78,7 +82,9 @@ async def open_journey(
         calls,
         exchange,
     ):
-        entry = await enter(settings, clients, exchange)
+        if session is not None:
+            clients.session.use_region_of(session)
+        entry = await enter(settings, clients, exchange, session)
         memory = memory or Memory()
         memory.keep_to(clients.endpoints.get("imagebuilder"))
         yield Journey(settings, exchange, entry, memory, calls=calls, tally=tally)

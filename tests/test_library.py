@@ -18,6 +18,7 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 import pytest
+from aiobotocore.session import AioSession
 
 import harvester
 from harvester import events
@@ -354,6 +355,70 @@ async def test_each_failed_target_is_logged_at_warning_and_raised_on_request(
         summary.raise_for_problems()
     assert caught.value.summary is summary
     assert denied in str(caught.value)
+
+
+def _session_of(simulator: Simulator, region: str | None = "us-east-1") -> AioSession:
+    variables = simulator.environment()
+    session = AioSession()
+    session.set_credentials(
+        *(variables[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")),
+        variables.get("AWS_SESSION_TOKEN"),
+    )
+    if region is not None:
+        session.set_config_variable("region", region)
+    return session
+
+
+async def test_two_tenants_sweep_in_one_process_with_sessions_of_their_own() -> None:
+    spec = OrganizationSpec(accounts=2, regions=("us-east-1",), findings=300, seed=6)
+    other = Organization.generate(spec)
+
+    async def take(simulator: Simulator) -> Counter[str]:
+        settings = _settings(
+            regions={}, aws={"endpoint_url": simulator.url}, findings={"split": "none"}
+        )
+        session = _session_of(simulator)
+        async with harvester.open_sweep(settings, session=session) as sweep:
+            found = _multiset([finding async for finding in sweep])
+        sweep.summary.raise_for_problems()
+        return found
+
+    async with Simulator(ORGANIZATION) as one, Simulator(other) as two:
+        mine, theirs = await asyncio.gather(take(one), take(two))
+    expected = [one for one in ORGANIZATION.expected() if ":us-east-1:" in json.dumps(one)]
+    assert mine == _multiset(expected)
+    assert theirs == _multiset(other.expected())
+
+
+async def test_run_sweep_uses_the_credentials_of_a_session(tmp_path: Path) -> None:
+    async with Simulator(ORGANIZATION) as simulator:
+        settings = _settings(
+            output={"path": f"{tmp_path}/out.ndjson"}, aws={"endpoint_url": simulator.url}
+        )
+        summary = await harvester.run_sweep(settings, session=_session_of(simulator))
+    assert (summary.status, summary.findings) == ("complete", 1500)
+
+
+async def test_a_session_without_credentials_and_one_that_fails_are_start_errors() -> None:
+    class Failing(AioSession):  # type: ignore[misc]  # the SDK is untyped
+        async def get_credentials(self) -> Any:
+            raise ValueError("the secret is hunter2")
+
+    empty = AioSession()
+    empty.get_component("credential_provider").providers.clear()
+    for session, reason in ((empty, "has no credentials"), (Failing(), "ValueError was raised")):
+        async with nothing_left_behind():
+            with pytest.raises(harvester.StartError, match=reason) as caught:
+                await harvester.run_sweep(_here(), session=session)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_session_beside_a_profile_in_the_settings_is_refused() -> None:
+    settings = _settings(aws={"profile": "prod"})
+    with pytest.raises(
+        harvester.SettingsError, match=r"aws\.profile: 'prod' and the given session"
+    ):
+        harvester.open_sweep(settings, session=AioSession())
 
 
 async def test_without_credentials_the_iteration_says_so() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -108,6 +108,10 @@ class Chain:
                 return await self._load(codes)
             except CodeNeededError as need:
                 await codes.ask(need.device)
+
+    def in_region(self, region: str) -> Chain:
+        """Return the same chain, whose own clients ask a region."""
+        return replace(self, region=region)
 
     async def instance_region(self) -> str | None:
         """Return the region of the instance that this process runs on, None where it tells none."""

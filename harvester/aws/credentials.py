@@ -11,7 +11,7 @@ from typing import Protocol, Self
 import anyio
 from aiobotocore.credentials import AioCredentials
 
-from harvester.aws.chain import Chain
+from harvester.aws.given import CredentialSource
 from harvester.errors import HarvesterError
 from harvester.text import Secret
 
@@ -201,7 +201,7 @@ class OwnCredentials(RefreshedCredentials):
     """
 
     @classmethod
-    def of_chain(cls, chain: Chain) -> Self:
+    def of_chain(cls, chain: CredentialSource) -> Self:
         """Return the credentials that a chain loads."""
         loaded = False
 

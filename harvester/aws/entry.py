@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from aiobotocore.session import AioSession
+
 from harvester.aws.accounts import Accounts
 from harvester.aws.chain import Chain
 from harvester.aws.clients import Clients
 from harvester.aws.credentials import OwnCredentials
+from harvester.aws.given import CredentialSource, GivenSession
 from harvester.aws.home import Home, find_home, home_region, named_regions
 from harvester.aws.known_regions import (
     Listed,
@@ -67,8 +70,12 @@ class Entry:
             self.accounts.move_to(region)
 
 
-async def enter(settings: Settings, clients: Clients, exchange: Exchange) -> Entry:
+async def enter(
+    settings: Settings, clients: Clients, exchange: Exchange, given: AioSession | None = None
+) -> Entry:
     """Return the entry to AWS that the settings and the SDK's configuration describe.
+
+    The credentials are those of a `given` session, else those of the SDK's own chain.
 
     Raises:
         SettingsError: a region does not exist; or none is given, and none can be found.
@@ -77,7 +84,11 @@ async def enter(settings: Settings, clients: Clients, exchange: Exchange) -> Ent
     session = clients.session
     partitions = Partitions.of(session)
     aws = settings.aws
-    chain = Chain(aws.profile, aws.endpoint_url, clients.http_session)
+    chain: CredentialSource = (
+        Chain(aws.profile, aws.endpoint_url, clients.http_session)
+        if given is None
+        else GivenSession(given)
+    )
     home = home_region(settings.regions, session)
     named = named_regions(settings.regions, session)
     refuse_malformed(named, partitions)
@@ -87,7 +98,7 @@ async def enter(settings: Settings, clients: Clients, exchange: Exchange) -> Ent
     elif unknown:
         region = await _known(named, unknown, partitions, clients, chain)
         home = replace(home, region=region)
-    own = OwnCredentials.of_chain(replace(chain, region=home.region))
+    own = OwnCredentials.of_chain(chain.in_region(home.region))
     if unknown:
         refuse_unknown(
             unknown, await list_regions(exchange.channel("ec2", home.region, own)), partitions
@@ -100,7 +111,7 @@ async def _known(
     unknown: Mapping[str, list[str]],
     partitions: Partitions,
     clients: Clients,
-    chain: Chain,
+    chain: CredentialSource,
 ) -> str:
     """Return a region that exists, whose EC2 can say whether the unknown ones do."""
     names = [name for name, _ in named]

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from harvester.aws.chain import INSTANCE_METHODS, Chain
+from harvester.aws.chain import INSTANCE_METHODS
+from harvester.aws.given import CredentialSource
 from harvester.aws.partitions import Partitions
 from harvester.aws.session import Session
 from harvester.errors import SettingsError
@@ -72,7 +73,7 @@ def home_region(settings: RegionSettings, session: Session) -> Home | None:
 
 
 async def find_home(
-    session: Session, partitions: Partitions, endpoints: Mapping[str, str], chain: Chain
+    session: Session, partitions: Partitions, endpoints: Mapping[str, str], chain: CredentialSource
 ) -> Home:
     """Return the home for `--region all` where no region is configured.
 

@@ -31,6 +31,11 @@ class Session(AioSession):  # type: ignore[misc]  # the SDK is untyped
         super().__init__(session_vars=_variables(), profile=profile)
         self._given_profile = profile
         self._given_endpoint = endpoint_url
+        self._given_region: str | None = None
+
+    def use_region_of(self, other: AioSession) -> None:
+        """Take another session's region, if it has one, for the configured one."""
+        self._given_region = other.get_config_variable("region")
 
     def create_client(self, *arguments: Any, **options: Any) -> Any:
         """Return the context of a client, at the session's endpoint if it has one."""
@@ -55,6 +60,8 @@ class Session(AioSession):  # type: ignore[misc]  # the SDK is untyped
         Raises:
             SettingsError: the profile does not exist, or its file cannot be read.
         """
+        if self._given_region:
+            return self._given_region, "region of the given session"
         for name in _REGION_VARIABLES:
             if value := os.environ.get(name):
                 return value, name
