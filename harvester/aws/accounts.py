@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harvester.aws.credentials import Credentials, OwnCredentials, RoleCredentials, Session
@@ -108,7 +109,7 @@ class Accounts:
         if self._settings.external_id is not None:
             parameters["ExternalId"] = Secret(self._settings.external_id)
         try:
-            return await self._sts.call("assume_role", parameters, _session)
+            session = await self._sts.call("assume_role", parameters, _session)
         except ServiceError as error:
             # STS was asked patiently already: for the call that needs these keys it is final.
             raise RefusedError(
@@ -118,6 +119,7 @@ class Accounts:
                 account=account,
                 status=error.status,
             ) from error
+        return replace(session, source=arn)
 
     async def _from_organization(self) -> AsyncIterator[Account]:
         if self._settings.organization:

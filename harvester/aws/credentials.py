@@ -12,7 +12,7 @@ import anyio
 from aiobotocore.credentials import AioCredentials
 
 from harvester.aws.given import CredentialSource
-from harvester.errors import HarvesterError
+from harvester.errors import CredentialsError, HarvesterError
 from harvester.text import Secret
 
 # Refresh five minutes before the end, but keys with a short life no earlier than in its last
@@ -174,7 +174,7 @@ class RefreshedCredentials:
         if self._session is None or not self._valid(now):
             self._next = now + timedelta(seconds=_FAILED_SECONDS)
             raise error
-        if known is None:
+        if known is None and self._is_news(error):
             _log.warning(
                 "%s cannot be refreshed, the keys are valid until %s and are used until then: %s",
                 self._session.source,
@@ -184,6 +184,10 @@ class RefreshedCredentials:
         self._next = min(now + self._pause(self._session, now), self._session.end)
         return self._session.keys
 
+    def _is_news(self, error: HarvesterError) -> bool:  # noqa: ARG002  # roles look at it
+        """Whether nobody else logs this error."""
+        return True
+
     def _pause(self, session: Session, now: datetime) -> timedelta:
         least, most = _RETRY_SECONDS
         left = (session.end - now).total_seconds()
@@ -192,6 +196,10 @@ class RefreshedCredentials:
 
 class RoleCredentials(RefreshedCredentials):
     """A role's session, assumed at first use."""
+
+    def _is_news(self, error: HarvesterError) -> bool:
+        # The caller's own credentials tell of themselves, and once for all accounts.
+        return not isinstance(error, CredentialsError)
 
 
 class OwnCredentials(RefreshedCredentials):

@@ -129,9 +129,10 @@ async def test_fresh_and_the_old_value_both_get_past_another_selection(command: 
 
 async def test_another_output_while_one_is_in_use(command: Command) -> None:
     one = organization(**{**_ONE, "findings": 2000})
+    slowly = ("--max-rate", "0.2", "--split", "none")
     async with (
-        Simulator(one, behaviour=SLOW) as simulator,
-        command.start(simulator, "sweep", "-o", "out.ndjson", *EVERYTHING),
+        Simulator(one) as simulator,
+        command.start(simulator, "sweep", "-o", "out.ndjson", *EVERYTHING, *slowly),
     ):
         await until(lambda: pages_asked(simulator))
         await _advised(command, simulator, 5, "give another --output", *EVERYTHING)
