@@ -40,8 +40,10 @@ def test_options_that_match_nothing_are_warnings_each_once() -> None:
     assert [(one.message, one.account) for one in matches.of_targets(_PARTITIONS)] == [
         ("regions.exclude leaves no region of this account", _TWO.id),
         (
-            "regions.exclude (--exclude-region): 'eu-west-2' excludes nothing: "
-            "it is not among the regions to sweep",
+            (
+                "regions.exclude (--exclude-region): 'eu-west-2' excludes nothing: "
+                "it is not among the regions to sweep"
+            ),
             None,
         ),
         ("findings.pipelines: no pipeline matches a*", None),
