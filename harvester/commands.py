@@ -146,7 +146,9 @@ async def _plan(settings: Settings) -> int:
         tally.ended["failed"],
         tally.ended["skipped"],
     )
-    return _PARTIAL if tally.problems else 0
+    if tally.nothing is not None:
+        _log.warning("nothing is selected: %s", tally.nothing.message)
+    return _PARTIAL if tally.problems or tally.nothing is not None else 0
 
 
 def _plan_lines(plans: dict[Target, tuple[Query, ...]]) -> list[bytes]:

@@ -301,7 +301,8 @@ class Journey:
         self._memory.learn(target, ended.rate)
         if ended.rate is not None:
             self._emit(RateLearned(target=target, rate=ended.rate))
-        self._memory.note_size(target, self._tally.open[target].pages)
+        if ended.error is None:
+            self._memory.note_size(target, self._tally.open[target].pages)
         if ended.globs is not None:
             self._matches.list(ended.globs)
         self._emit(TargetFinished(outcome=self._tally.outcome(target, ended.error)))

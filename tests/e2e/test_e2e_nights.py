@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import orjson
 import pytest
 
 from harvester.simulator import Faults, Organization, Simulator, Target
@@ -275,3 +276,24 @@ async def test_older_file_that_is_cut_short_stands(command: Command) -> None:
     good = set(one.places()) - broken().places
     assert not _of(one, good) - visible(command, where)
     assert not asked & good, "complete targets of the run before are not read again"
+
+
+async def test_size_of_a_target_is_remembered_until_it_is_read_to_its_end(
+    command: Command,
+) -> None:
+    one = organization(accounts=1, suspended=0, findings=60, regions=REGIONS[:1], empty_share=0.0)
+    place, where = (one.management, REGIONS[0]), DESTINATIONS["plain"]
+    known = command.home / ".cache" / "harvester" / "rates.json"
+
+    def pages() -> list[float]:
+        return [entry[0] for entry in orjson.loads(known.read_bytes())["pages"].values()]
+
+    options = ("--page-size", "2")
+    assert (await sweep(command, one, where, *options)).code == 0
+    assert pages() == [30]
+    for faults in (
+        Faults(denied_targets=frozenset({place})),
+        Faults(cycling_targets=frozenset({place})),
+    ):
+        assert (await sweep(command, one, where, *options, faults=faults)).code == 3
+        assert pages() == [30]

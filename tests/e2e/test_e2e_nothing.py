@@ -174,3 +174,12 @@ async def test_region_that_an_account_lacks_is_a_warning_about_this_account(
     assert done.code == 0, done.err
     (warning,) = done.summary["warnings"]
     assert (warning["code"], warning["account"]) == ("NoRegionLeft", small)
+
+
+@pytest.mark.parametrize("name", ["a glob", "all accounts excluded", "all regions excluded"])
+async def test_plan_of_nothing_says_so_and_exits_3(command: Command, name: str) -> None:
+    case = CASES[name]
+    async with Simulator(whole()) as simulator:
+        done = await command(simulator, "plan", *case.options)
+    assert done.code == 3, done.err
+    assert case.said in done.err
