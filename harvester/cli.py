@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -269,8 +270,11 @@ def _naming(settings: Any) -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        key, colon, text = str(error).partition(": ")
-        named = SettingsError(f"{settings.name_of(key)}{colon}{text}", hint=error.hint)
+        found = re.match(r"(?P<key>[a-z]+\.[a-z_]+)(?: \(--[a-z-]+\))?(?=: )", str(error))
+        name = settings.name_of(found["key"]) if found else ""
+        if found is None or name == found["key"]:
+            raise
+        named = SettingsError(f"{name}{str(error)[found.end() :]}", hint=error.hint)
         raise named from error.__cause__
 
 
