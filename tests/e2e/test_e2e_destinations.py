@@ -92,7 +92,14 @@ async def test_a_contradiction_within_one_file_is_still_refused(command: Command
 
 
 @pytest.mark.parametrize(
-    "options", [("-o", "x.ndjson"), ("-o", "x/"), ("--summary", "s.json"), ("--summary", "-")]
+    "options",
+    [
+        ("-o", "x.ndjson"),
+        ("-o", "x/"),
+        ("--summary", "s.json"),
+        ("--summary", "-"),
+        ("--on-partial", "drop"),
+    ],
 )
 async def test_a_plan_refuses_options_for_output(
     command: Command, options: tuple[str, ...]
