@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CHECKERS := $(VENV)/.checkers
 BENCH ?= all
 # As pip does with what it copies. Else Python does at the first start, or, where it is told to
 # write no bytecode (PYTHONDONTWRITEBYTECODE), at each.
@@ -16,7 +17,7 @@ demo: $(READY)  ## run the main job on the embedded simulator
 test: $(READY)  ## run the tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-check: $(READY)  ## lint and types
+check: $(CHECKERS)  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -45,5 +46,10 @@ $(READY): pyproject.toml
 		{ echo "harvester needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(COMPILE)
+	@touch $@
+
+$(CHECKERS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,check]'
 	$(COMPILE)
 	@touch $@
