@@ -15,6 +15,7 @@ HarvesterError
     │   ├── UnreachableError     no connection could be made
     │   └── DamagedAnswerError   an answer arrived, but not whole or not as it should be
     ├── ExpiredCredentialsError  the credentials' time is over; renew them once
+    ├── OutageError              a region or an account did not answer any call for long
     ├── TokenRefusedError        a pagination token is no longer accepted
     ├── ChainError               a chain of pages that cannot be followed to its end
     ├── CountMismatchError       what was read is not what the service counts
@@ -169,6 +170,25 @@ class DamagedAnswerError(TransientError):
             account=self.account,
             region=self.region,
             status=self.status,
+        )
+
+
+class OutageError(ServiceError):
+    """A call failed like all others to the same region, or for the same account, for long.
+
+    Code and status are those of its own last failure.
+    """
+
+    @classmethod
+    def of(cls, error: ServiceError, message: str) -> OutageError:
+        """Return the error of a call whose last failure was `error`."""
+        return cls(
+            error.code,
+            message,
+            operation=error.operation,
+            account=error.account,
+            region=error.region,
+            status=error.status,
         )
 
 

@@ -169,6 +169,18 @@ class EventLog:
         fields = {"written": event.written, "kept_findings": event.kept_findings}
         self.say(logging.DEBUG, event, message, fields)
 
+    def suspended(self, event: events.CallsSuspended) -> None:
+        """Log that requests wait for a region or an account that does not answer."""
+        fields = {"code": event.code, "account": event.account, "region": event.region}
+        known = {key: value for key, value in fields.items() if value is not None}
+        self.say(logging.WARNING, event, event.message, known)
+
+    def resumed_calls(self, event: events.CallsResumed) -> None:
+        """Log that a region or an account answers again."""
+        fields = {"account": event.account, "region": event.region}
+        known = {key: value for key, value in fields.items() if value is not None}
+        self.say(logging.INFO, event, event.message, known)
+
     def ended(self, event: events.SweepFinished) -> None:
         """Log the last line of a run that began."""
         if not self._began:
@@ -221,5 +233,7 @@ _LOGS: dict[type[events.Event], Callable[[EventLog, Any], None]] = {
     events.OlderFindingsKept: EventLog.kept,
     events.ReadingSetAside: EventLog.set_aside,
     events.OutputPublished: EventLog.published,
+    events.CallsSuspended: EventLog.suspended,
+    events.CallsResumed: EventLog.resumed_calls,
     events.SweepFinished: EventLog.ended,
 }

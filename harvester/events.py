@@ -157,6 +157,36 @@ class RequestRetried(Event, frozen=True, kw_only=True, tag="request_retried"):
     code: str
 
 
+class CallsSuspended(Event, frozen=True, kw_only=True, tag="calls_suspended"):
+    """Every request for a region, or for an account, fails: its targets wait.
+
+    Attributes:
+        message: one sentence.
+        code: the last error.
+        account: the account, None where a region is concerned.
+        region: the region, None where an account is concerned.
+    """
+
+    message: str
+    code: str
+    account: str | None = None
+    region: str | None = None
+
+
+class CallsResumed(Event, frozen=True, kw_only=True, tag="calls_resumed"):
+    """A region, or an account, answers again."""
+
+    message: str
+    account: str | None = None
+    region: str | None = None
+
+
+class TargetWaiting(Event, frozen=True, kw_only=True, tag="target_waiting"):
+    """A target waits for answers, and another one may be read in its place."""
+
+    target: Target
+
+
 class RequestsCounted(Event, frozen=True, kw_only=True, tag="requests_counted"):
     """Another process sent this many requests since it last told."""
 
@@ -267,6 +297,9 @@ AnyEvent: TypeAlias = (
     | RequestSent
     | RequestThrottled
     | RequestRetried
+    | CallsSuspended
+    | CallsResumed
+    | TargetWaiting
     | RequestsCounted
     | RateLearned
     | TargetFinished

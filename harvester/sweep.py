@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 from aiobotocore.session import AioSession
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectSendStream
 
 from harvester.aws.entry import Entry, enter
 from harvester.aws.regions import choose_regions
 from harvester.clock import Clock
-from harvester.concurrency import each, plain_errors
+from harvester.concurrency import plain_errors
 from harvester.errors import HarvesterError
 from harvester.events import (
     AccountsChosen,
@@ -40,6 +40,7 @@ from harvester.output.ages import Ages
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import Sink
 from harvester.paging.channel import Channel, Exchange
+from harvester.paging.seats import each_seated
 from harvester.reading_order import ReadingOrder
 from harvester.settings import Settings, unusual_severities
 from harvester.settings.filters import KNOWN_SEVERITIES
@@ -213,9 +214,8 @@ class Journey:
                 group.start_soon(ReadingOrder(self._ages).take, unordered[1], found)
                 found = unordered[0]
             group.start_soon(self._discover, accounts, caller, found)
-            for _ in range(width):
-                group.start_soon(self._work, waiting.clone(), do)
-            waiting.close()
+            async with waiting:
+                await each_seated(waiting, width, lambda visit: self._visit(visit, do))
         self._emit_all(self._matches.of_targets(self._entry.partitions))
         if (nothing := self._matches.nothing()) is not None:
             self._emit(nothing)
@@ -234,9 +234,15 @@ class Journey:
         # those that have waited longest, if the previous run did not finish.
         largest, ages = self._memory.largest(), self._ages
         order = sorted(accounts, key=lambda one: (ages.of_account(one.id), -largest.get(one.id, 0)))
-        waiting = [(account, len(order) - place) for place, account in enumerate(order, 1)]
+
+        async def later() -> AsyncIterator[tuple[Account, int]]:
+            for place, account in enumerate(order, 1):
+                yield account, len(order) - place
+
         async with found:
-            await each(waiting, _ACCOUNTS_AT_ONCE, lambda one: self._enter(*one, caller, found))
+            await each_seated(
+                later(), _ACCOUNTS_AT_ONCE, lambda one: self._enter(*one, caller, found)
+            )
         self._emit(DiscoveryFinished())
 
     async def _enter(
@@ -284,15 +290,6 @@ class Journey:
 
     def _end(self, outcome: Outcome, account: Account) -> None:
         self._emit(TargetFinished(outcome=replace(outcome, account_name=account.name)))
-
-    async def _work(
-        self,
-        waiting: MemoryObjectReceiveStream[Visit],
-        do: Callable[[Visit], Awaitable[Ended]],
-    ) -> None:
-        async with waiting:
-            async for visit in waiting:
-                await self._visit(visit, do)
 
     async def _visit(self, visit: Visit, do: Callable[[Visit], Awaitable[Ended]]) -> None:
         target = visit.target

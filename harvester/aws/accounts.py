@@ -109,7 +109,7 @@ class Accounts:
         if self._settings.external_id is not None:
             parameters["ExternalId"] = Secret(self._settings.external_id)
         try:
-            session = await self._sts.call("assume_role", parameters, _session)
+            session = await self._sts.call("assume_role", parameters, _session, about=account)
         except ServiceError as error:
             # STS was asked patiently already: for the call that needs these keys it is final.
             raise RefusedError(

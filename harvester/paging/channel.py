@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -20,8 +20,11 @@ from harvester.errors import (
 )
 from harvester.events import Listener, RequestRetried, RequestSent, RequestThrottled
 from harvester.names import operation_name
+from harvester.paging.breaker import SLOW_SECONDS, Verdict
+from harvester.paging.outages import Outages, Passage, RecalledError
 from harvester.paging.pacer import Pacer
 from harvester.paging.retry import RetryPolicy, call_patiently
+from harvester.paging.seats import leave_seat, leaving_later
 from harvester.paging.slots import FairSlots, Slot
 from harvester.turns import TurnBudget
 
@@ -33,6 +36,11 @@ _HURRIED = RetryPolicy(fault_attempts=3, fault_seconds=8.0, throttle_seconds=60.
 _HURRIED_SECONDS = 5.0
 _ROOM = 128
 _LARGE_BYTES = 1 << 20  # of an answer that is read in a thread: some 400 findings
+
+# A call that fails so often, or is throttled for so long, waits without a seat.
+_FAULTS_SEATED = 2
+_SECONDS_SEATED = 20.0
+_TOO_SLOW = "Timeout"
 
 
 class Keys(Protocol):
@@ -96,7 +104,8 @@ class Exchange:
     """What all channels of a run share.
 
     `slots` are for calls under way; `room` is for pages, from then until they are written: a
-    sink that stands still soon stops all calls, however many queries there are.
+    sink that stands still soon stops all calls, however many queries there are. `outages` has
+    calls wait together while a region or an account does not answer.
     """
 
     wire: Wire
@@ -106,6 +115,11 @@ class Exchange:
     policy: RetryPolicy
     room: FairSlots = field(default_factory=lambda: FairSlots(_ROOM))
     turns: TurnBudget = field(default_factory=TurnBudget)
+    outages: Outages = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the breakers, all closed."""
+        object.__setattr__(self, "outages", Outages(self.clock, self.slots, self.emit))
 
     def channel(
         self,
@@ -124,7 +138,10 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The calls of one account to one service in one region."""
+    """The calls of one account to one service in one region.
+
+    With `in_haste`, they can be done without, and are given up soon.
+    """
 
     exchange: Exchange
     service: str
@@ -132,11 +149,11 @@ class Channel:
     credentials: Keys
     pacer: Pacer
     account: str | None = None
+    in_haste: bool = False
 
     def hurried(self) -> Channel:
         """Return the same channel for calls that can be done without: it gives up soon."""
-        wire = _ShortWire(self.exchange.wire)
-        return replace(self, exchange=replace(self.exchange, wire=wire, policy=_HURRIED))
+        return replace(self, in_haste=True)
 
     def place(self) -> Slot:
         """Return a place for one page: see `Exchange.room`."""
@@ -149,47 +166,56 @@ class Channel:
         read: Callable[[Any], T],
         *,
         place: Slot | None = None,
+        about: str | None = None,
     ) -> T:
         """Return `read(answer)` of the client method `operation`, asking again where it helps.
 
         With a `place`, that is waited for, and held for what is returned until the caller gives
-        it back.
+        it back. `about` is the account concerned, where that is not the channel's own.
 
         `read` raises `DamagedAnswerError` for an answer that is not what the API promises,
         which is then asked for again. Raises a `ServiceError` when that comes to nothing.
         """
+        asking = _Asking(self, operation, about or self.account)
         return await call_patiently(
-            lambda: self._attempt(operation, parameters, read, place),
-            policy=self.exchange.policy,
-            clock=self.exchange.clock,
-            on_error=lambda error: self.exchange.emit(
-                self._about(RequestRetried, operation, code=error.code)
-            ),
+            lambda: asking.attempt(partial(self._attempt, asking, parameters, read, place)),
+            policy=_HURRIED if self.in_haste else self.exchange.policy,
+            clock=asking.clock(),
+            on_error=asking.failed,
         )
+
+    async def ready(self) -> Any:
+        """Return what signs the next request, and have a client that it leaves through."""
+        with leaving_later(SLOW_SECONDS):
+            signer = await self.credentials.current()
+        await self.exchange.wire.open(self.service, self.region)
+        return signer
 
     async def _attempt(
         self,
-        operation: str,
+        asking: _Asking,
         parameters: dict[str, Any],
         read: Callable[[Any], T],
         place: Slot | None,
+        passage: Passage,
     ) -> T:
-        signer = await self.credentials.current()
-        await self.exchange.wire.open(self.service, self.region)
-        slot = self.exchange.slots.slot((self.account, self.region))
+        slots = self.exchange.slots
+        slot = slots.slot((asking.account, self.region))
 
         async def admit() -> None:
             if place is not None:
                 await place.acquire()
+            if slots.waiting:
+                self.exchange.outages.make_room()
             await slot.acquire()
 
         try:
             try:
                 await self.pacer.turn(admit)
-                answer = await self._send(operation, parameters, signer)
+                answer = await self._send(asking.operation, parameters, asking.signer, passage)
             finally:
                 slot.release()
-            return await self._read(partial(_read, read, answer, signer), answer)
+            return await self._read(partial(_read, read, answer, asking.signer), answer)
         except BaseException:
             if place is not None:
                 place.release()
@@ -202,7 +228,7 @@ class Channel:
                 return await in_thread(read)
         return await self.exchange.turns.run(read)
 
-    def _about(self, kind: type[EventT], operation: str, **more: str) -> EventT:
+    def about(self, kind: type[EventT], operation: str, **more: str) -> EventT:
         """Return an event about a request of this channel."""
         return kind(
             service=self.service,
@@ -212,16 +238,19 @@ class Channel:
             **more,
         )
 
-    async def _send(self, operation: str, parameters: dict[str, Any], signer: Any) -> Any:
+    async def _send(
+        self, operation: str, parameters: dict[str, Any], signer: Any, passage: Passage
+    ) -> Any:
         """Make one call now, and note what it says about the pace and the credentials."""
         exchange = self.exchange
         call = Call(self.service, self.region, operation, parameters, self.account)
-        exchange.emit(self._about(RequestSent, operation))
         sent = exchange.clock.now()
         try:
-            answer = await exchange.wire.call(call, signer)
+            with exchange.outages.under_way(passage):
+                exchange.emit(self.about(RequestSent, operation))
+                answer = await self._wire.call(call, signer)
         except ThrottledError as error:
-            exchange.emit(self._about(RequestThrottled, operation, code=error.code))
+            exchange.emit(self.about(RequestThrottled, operation, code=error.code))
             self.pacer.throttled(sent)
             raise
         except ServiceError as error:
@@ -234,11 +263,107 @@ class Channel:
             if isinstance(error, ExpiredCredentialsError):
                 self.credentials.expire(signer)
             raise
+        except TimeoutError:
+            self.pacer.unanswered()
+            raise _too_slow(call, passage.patience) from None
         except BaseException:
             self.pacer.unanswered()
             raise
         self.pacer.succeeded(sent)
+        exchange.outages.answered(passage)
         return answer
+
+    @property
+    def _wire(self) -> Wire:
+        return _ShortWire(self.exchange.wire) if self.in_haste else self.exchange.wire
+
+
+@dataclass(slots=True)
+class _Asking:
+    """One call with all its attempts, and what they have cost so far.
+
+    Attributes:
+        account: the account that it is about.
+        shared_seconds: the time lost to failures that others share: no budget of the call's own
+            is used up by it.
+        faults, throttled_since: the failures of its own.
+        patience: grows where an answer took too long: see `Outages.enter`.
+        signer: what the latest request was signed by.
+    """
+
+    channel: Channel
+    operation: str
+    account: str | None
+    shared_seconds: float = 0.0
+    faults: int = 0
+    throttled_since: float | None = None
+    patience: float = 1.0
+    signer: Any = None
+
+    def clock(self) -> Clock:
+        """Return a clock that stands still while the time is lost to shared failures."""
+        clock = self.channel.exchange.clock
+        return Clock(lambda: clock.now() - self.shared_seconds, clock.sleep)
+
+    async def attempt(self, once: Callable[[Passage], Awaitable[T]]) -> T:
+        """Return what `once` returns, which is repeated while its failures are shared."""
+        channel, outages = self.channel, self.channel.exchange.outages
+        now = channel.exchange.clock.now
+        while True:
+            self.signer = await channel.ready()
+            began, before = now(), self.shared_seconds
+            passage = await outages.enter(
+                channel.service,
+                channel.region,
+                self.account,
+                patience=self.patience,
+                hurried=channel.in_haste,
+            )
+            self.shared_seconds += now() - began
+            try:
+                return await once(passage)
+            except RecalledError:
+                pass
+            except ServiceError as error:
+                verdict = outages.failed(passage, error)
+                if verdict is Verdict.OWN:
+                    raise
+                if verdict is Verdict.FINAL:
+                    raise outages.final_error(passage, error) from error
+                self._emit_retried(error)
+            finally:
+                outages.leave(passage)
+            self.shared_seconds = before + now() - began
+
+    def failed(self, error: ServiceError) -> None:
+        """Note a failure of the call's own that is followed by another attempt."""
+        self._emit_retried(error)
+        now = self.channel.exchange.clock.now()
+        if isinstance(error, ThrottledError):
+            if self.throttled_since is None:
+                self.throttled_since = now
+            if now - self.throttled_since > _SECONDS_SEATED:
+                leave_seat()
+        elif isinstance(error, TransientError):
+            self.faults += 1
+            if error.code == _TOO_SLOW:
+                self.patience *= 2.0
+            if self.faults >= _FAULTS_SEATED:
+                leave_seat()
+
+    def _emit_retried(self, error: ServiceError) -> None:
+        channel = self.channel
+        channel.exchange.emit(channel.about(RequestRetried, self.operation, code=error.code))
+
+
+def _too_slow(call: Call, seconds: float) -> TransientError:
+    return TransientError(
+        _TOO_SLOW,
+        f"no answer arrived in {seconds:.0f} seconds, and other requests had to wait for it",
+        operation=operation_name(call.operation),
+        account=call.account,
+        region=call.region,
+    )
 
 
 def _read(read: Callable[[Any], T], answer: Any, signer: Any) -> T:

@@ -19,7 +19,7 @@ from harvester.errors import (
 
 T = TypeVar("T")
 
-_LASTING = frozenset({"BodyTooLarge", "NameNotResolved", "ProxyUnreachable", "TLSFailed"})
+LASTING = frozenset({"BodyTooLarge", "NameNotResolved", "ProxyUnreachable", "TLSFailed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class _Course:
             return since is not None and self.clock.now() - since > self.policy.throttle_seconds
         if isinstance(error, ExpiredCredentialsError):
             return self.renewals > self.policy.renewals
-        lasting = isinstance(error, TransientError) and error.code in _LASTING
+        lasting = isinstance(error, TransientError) and error.code in LASTING
         attempts = self.policy.name_attempts if lasting else self.policy.fault_attempts
         return self.faults >= attempts or self.fault_seconds > self.policy.fault_seconds
 

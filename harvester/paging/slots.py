@@ -15,15 +15,24 @@ class FairSlots:
 
     A key with fifty waiting gets its next turn only after each other waiting key had one, so
     a target with many queries cannot hold up those with one.
+
+    Attributes:
+        limit: how many holders there may be.
     """
 
     def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._free = limit
         self._waiting: OrderedDict[Hashable, deque[anyio.Event]] = OrderedDict()
 
     def slot(self, key: Hashable) -> Slot:
         """Return a slot that is not held yet."""
         return Slot(self, key)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anyone waits for a slot, or would have to."""
+        return bool(self._waiting) or not self._free
 
     async def acquire(self, key: Hashable) -> None:
         """Take one of the slots, once it is the turn of `key`."""

@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import Process, TaskGroup
 
 from harvester.clock import Clock
-from harvester.events import Listener, RequestsCounted
+from harvester.events import Event, Listener, RequestsCounted, TargetWaiting
 from harvester.model import Target
 from harvester.processes.keys import Lender
 from harvester.processes.link import Link
@@ -121,7 +121,7 @@ class Mate:
                     case Said():
                         say(message)
                     case Happened():
-                        self._emit(message.event)
+                        self._happened(message.event)
                     case _:
                         self._hand_on(message, text, group)
             await self._until(lambda: self._held <= _MOST_HELD)
@@ -215,7 +215,7 @@ class Mate:
             case Said():
                 say(message)
             case Happened():
-                self._emit(message.event)
+                self._happened(message.event)
             case Wish():
                 pass
             case _ if pages and _target(message) not in self._cut_short:
@@ -245,6 +245,11 @@ class Mate:
 
     async def _lend(self, wish: Wish) -> None:
         self.link.post(await self._lender.grant(wish))
+
+    def _happened(self, event: Event) -> None:
+        if isinstance(event, TargetWaiting) and event.target in self.readings:
+            self.readings[event.target].leave_seat()
+        self._emit(event)
 
     def _count(self, calls: Calls) -> None:
         self._emit(

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harvester.events import Event, TargetSplit, Warned
+from harvester.events import (
+    CallsResumed,
+    CallsSuspended,
+    Event,
+    TargetSplit,
+    TargetWaiting,
+    Warned,
+)
 from harvester.model import Page, Query, Standing, Target
 from harvester.processes.link import Link
 from harvester.processes.messages import Begun, Calls, Finished, Happened, Replaced, Wrote
 from harvester.tally import Tally
 
-_PASSED_ON = (TargetSplit, Warned)
+_PASSED_ON = (TargetSplit, TargetWaiting, CallsSuspended, CallsResumed, Warned)
 
 
 class PassingTally(Tally):

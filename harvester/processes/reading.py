@@ -13,6 +13,7 @@ from harvester.events import FindingsWithdrawn, Listener, PageRead
 from harvester.model import Cursor, Page, Query, Standing, Target
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import TargetSink
+from harvester.paging.seats import current_leave
 from harvester.processes.messages import Begun, Order, Over, Replaced, Wrote
 from harvester.visit import Ended, Visit
 
@@ -60,6 +61,7 @@ class Reading:
 
     Attributes:
         visit: the target, and what is known of it.
+        leave_seat: gives up the seat of the task that made this reading.
     """
 
     def __init__(self, place: Place, visit: Visit) -> None:
@@ -76,6 +78,7 @@ class Reading:
         self._cut = self._finished = False
         self._ended: Ended | None = None
         self._over = anyio.Event()
+        self.leave_seat = current_leave()
 
     def order(self) -> Order:
         """Return what a process is told to do."""

@@ -17,11 +17,22 @@ from anyio.abc import TaskGroup
 
 from harvester.clock import Clock
 from harvester.errors import DamagedAnswerError, HarvesterError
+from harvester.events import TargetWaiting
 from harvester.output.quarantine import Quarantine
+from harvester.paging.seats import seated
 from harvester.processes.keys import Borrower
 from harvester.processes.link import Link
 from harvester.processes.logs import forward_logs
-from harvester.processes.messages import Failure, Grant, Order, Over, Setup, Stop, Wish
+from harvester.processes.messages import (
+    Failure,
+    Grant,
+    Happened,
+    Order,
+    Over,
+    Setup,
+    Stop,
+    Wish,
+)
 from harvester.processes.passing import PassingSink, PassingTally, Reporter
 from harvester.processes.program import link_of
 from harvester.visit import Visit, Visitor, open_clients
@@ -135,8 +146,10 @@ class Worker:
         sink = PassingSink(
             self._link, self.reporter, withdraws=self._withdraws, standing=order.standing
         )
-        # The first process sets damaged bodies aside.
-        ended = await self._visitor.read(visit, sink, Quarantine(None))
+        # The first process sets damaged bodies aside, and has the target's seat.
+        waiting = Happened(TargetWaiting(target=order.target))
+        with seated(lambda: self._link.post(waiting)):
+            ended = await self._visitor.read(visit, sink, Quarantine(None))
         self.reporter.report()
         error = ended.error
         failure = Failure.of(error) if error is not None else None
