@@ -25,7 +25,8 @@ _STORM_SECONDS = 20.0
 
 An account whose bucket is empty is answered now and then, however slowly it refills."""
 
-_PROBES = 2
+_PROBES_THROTTLED = 2
+_ROUNDING = 0.05
 
 
 class State(Enum):
@@ -57,14 +58,12 @@ class Flight:
         account: the account that it is about.
         place: the service and region that it is sent to.
         sent: when it was sent, None while it waits for its turn.
-        last: it is not sent again if it fails.
-        recalled: it is not to be sent, or no longer to be waited for: it waits with the others.
+        recalled: it is not to be sent, or not waited for any longer: it waits with the others.
     """
 
     account: str
     place: tuple[str, str]
     sent: float | None = None
-    last: bool = False
     recalled: bool = False
 
 
@@ -88,9 +87,9 @@ class Breaker:
 
     - Closed: calls go. Those to a region that has answered nothing yet are few at a time.
     - Open, once `FAILURES` calls in a row have failed in the same way (throttled, or without a
-      good answer), for `witnesses` accounts at least (regions, where an account is shared); or
-      once calls for so many are slow and nothing is answered. Calls wait, but for a probe now and
-      then. The first answer closes the breaker.
+      good answer), for three accounts at least (two regions, where an account is shared); or
+      once calls for so many are slow and nothing is answered. Calls wait, but for a few probes
+      now and then, which are given up when they are slow. The first answer closes the breaker.
     - Last, when the probes have used up the budgets of one call's `policy`: each call that waits,
       or comes later, is sent once and no more. So none fails that was not tried, and the first
       answer still closes the breaker.
@@ -105,12 +104,13 @@ class Breaker:
     def __init__(self, name: str, *, by_account: bool, limit: int, policy: RetryPolicy) -> None:
         self.name = name
         self.state = State.CLOSED
-        self.flights: dict[Flight, None] = {}
+        self.flights: dict[Flight, bool] = {}  # and whether it is the last of its call
         self._by_account = by_account
         self._policy = policy
         self._witnesses = 3 if by_account else 2
-        self._few = max(1, limit // 8)
-        self._quarter = max(1, limit // 4)
+        half = max(1, limit // 2)
+        self._few = min(half, max(2, limit // 8))
+        self._quarter = min(half, max(2, limit // 4))
         self._proven = not by_account
         self._answered = -math.inf
         self._round_trip = 0.0
@@ -119,8 +119,11 @@ class Breaker:
 
     @property
     def slow_seconds(self) -> float:
-        """How long a call may be without an answer before it is slow."""
-        return max(SLOW_SECONDS, _SLOW_TIMES * self._round_trip)
+        """How long a call may be without an answer before it is slow; for probes, ever longer."""
+        seconds = max(SLOW_SECONDS, _SLOW_TIMES * self._round_trip)
+        if self.state is State.OPEN and self._outage is not None:
+            seconds *= 2.0 ** (self._outage.probes // 3)
+        return seconds
 
     @property
     def error(self) -> ServiceError | None:
@@ -129,18 +132,15 @@ class Breaker:
 
     def wait(self, now: float) -> float:
         """Return 0.0 if a call may go, or for how long not to ask; infinite: until a change."""
-        if self.state is State.CLOSED:
-            return 0.0 if self._proven or len(self.flights) < self._few else math.inf
-        if self.state is State.LAST:
-            return 0.0 if len(self.flights) < self._quarter else math.inf
-        if len(self.flights) >= self._most_probes:
+        if self.state is State.CLOSED and self._proven:
+            return 0.0
+        if len(self.flights) >= self._most:
             return math.inf
-        return max(0.0, self._next - now)
+        return max(0.0, self._next - now) if self.state is State.OPEN else 0.0
 
     def enter(self, flight: Flight) -> None:
         """Note that a call was let through."""
-        self.flights[flight] = None
-        flight.last = flight.last or self.state is State.LAST
+        self.flights[flight] = self.state is State.LAST
 
     def leave(self, flight: Flight) -> None:
         """Note that a call has ended, however it did."""
@@ -166,7 +166,7 @@ class Breaker:
         outage.witnesses.add(witness)
         outage.failures += 1
         outage.error = error
-        if flight.last:
+        if self.is_last(flight):
             return Verdict.FINAL
         if self.state is State.CLOSED:
             if self._is_shared(outage, now):
@@ -179,11 +179,13 @@ class Breaker:
         """Look at the calls without an answer; return whether that opened the breaker."""
         if self.state is not State.CLOSED:
             return False
-        after = now - self.slow_seconds
-        slow = [one for one in self.flights if one.sent is not None and one.sent <= after]
+        after = now - self.slow_seconds + _ROUNDING
+        slow = {one: one.sent for one in self.flights if one.sent is not None and one.sent <= after}
         witnesses = {self.witness(one) for one in slow}
-        since = min((one.sent or now for one in slow), default=now)
-        if len(witnesses) < self._witnesses or self._answered >= since:
+        since = min(slow.values(), default=now)
+        # Where few calls are let through at first, they may be for fewer accounts.
+        enough = self._witnesses if self._proven else min(self._witnesses, self._few)
+        if len(witnesses) < enough or self._answered >= since:
             return False
         if self._outage is None or self._outage.throttle:
             self._outage = _Outage(since, throttle=False)
@@ -191,13 +193,9 @@ class Breaker:
         self._open(self._outage, since, now)
         return True
 
-    def is_surplus(self, flight: Flight) -> bool:
-        """Return whether a slow call is one too many, while the breaker is open."""
-        return (
-            self.state is State.OPEN
-            and flight in self.flights
-            and len(self.flights) > self._most_probes
-        )
+    def is_last(self, flight: Flight) -> bool:
+        """Return whether a call is not to be sent again if it fails now."""
+        return self.state is State.LAST and self.flights.get(flight, False)
 
     def witness(self, flight: Flight) -> Hashable:
         """Return whose failure a failure of this call would be: an account's or a region's."""
@@ -206,7 +204,8 @@ class Breaker:
     def described(self, now: float, waiting: AbstractSet[Hashable]) -> str:
         """Return one clause on the failures in a row; `waiting` are more that are concerned."""
         outage = self._outage or _Outage(now, throttle=False)
-        concerned = len(outage.witnesses | waiting)
+        under_way = {self.witness(one) for one in self.flights}
+        concerned = len(outage.witnesses | waiting | under_way)
         kind = "account" if self._by_account else "region"
         verb = "was throttled" if outage.throttle else "failed"
         return (
@@ -215,8 +214,12 @@ class Breaker:
         )
 
     @property
-    def _most_probes(self) -> int:
-        return min(_PROBES, self._few)
+    def _most(self) -> int:
+        """How many calls may be let through at a time, where not all are."""
+        if self.state is State.LAST:
+            return self._quarter
+        throttled = self.state is State.OPEN and self._outage is not None and self._outage.throttle
+        return min(self._few, _PROBES_THROTTLED) if throttled else self._few
 
     def _noted(self, error: ServiceError, now: float) -> _Outage:
         throttle = isinstance(error, ThrottledError)
@@ -244,7 +247,8 @@ class Breaker:
         # Calls that were under way together count once: the next probe goes some time later.
         outage.probes += 1
         policy, spent = self._policy, now - outage.opened
-        self._next = now + min(policy.fault_cap, policy.base * 2.0 ** min(outage.probes, 30))
+        longest = policy.fault_cap if outage.throttle else policy.fault_cap / 2.0
+        self._next = now + min(longest, policy.base * 2.0 ** min(outage.probes, 30))
         if outage.throttle:
             over = spent > policy.throttle_seconds
         else:

@@ -37,9 +37,9 @@ _HURRIED_SECONDS = 5.0
 _ROOM = 128
 _LARGE_BYTES = 1 << 20  # of an answer that is read in a thread: some 400 findings
 
-# A call that fails so often, or is throttled for so long, waits without a seat.
+# A call that has failed so often, or was throttled so often, waits without a seat.
 _FAULTS_SEATED = 2
-_SECONDS_SEATED = 20.0
+_THROTTLES_SEATED = 3
 _TOO_SLOW = "Timeout"
 
 
@@ -265,7 +265,7 @@ class Channel:
             raise
         except TimeoutError:
             self.pacer.unanswered()
-            raise _too_slow(call, passage.patience) from None
+            raise _too_slow(call, passage.seconds) from None
         except BaseException:
             self.pacer.unanswered()
             raise
@@ -286,8 +286,8 @@ class _Asking:
         account: the account that it is about.
         shared_seconds: the time lost to failures that others share: no budget of the call's own
             is used up by it.
-        faults, throttled_since: the failures of its own.
-        patience: grows where an answer took too long: see `Outages.enter`.
+        faults, throttles: the failures of its own.
+        timeouts: how many of its requests were not answered in time.
         signer: what the latest request was signed by.
     """
 
@@ -296,8 +296,8 @@ class _Asking:
     account: str | None
     shared_seconds: float = 0.0
     faults: int = 0
-    throttled_since: float | None = None
-    patience: float = 1.0
+    throttles: int = 0
+    timeouts: int = 0
     signer: Any = None
 
     def clock(self) -> Clock:
@@ -316,7 +316,7 @@ class _Asking:
                 channel.service,
                 channel.region,
                 self.account,
-                patience=self.patience,
+                timeouts=self.timeouts,
                 hurried=channel.in_haste,
             )
             self.shared_seconds += now() - began
@@ -338,16 +338,13 @@ class _Asking:
     def failed(self, error: ServiceError) -> None:
         """Note a failure of the call's own that is followed by another attempt."""
         self._emit_retried(error)
-        now = self.channel.exchange.clock.now()
         if isinstance(error, ThrottledError):
-            if self.throttled_since is None:
-                self.throttled_since = now
-            if now - self.throttled_since > _SECONDS_SEATED:
+            self.throttles += 1
+            if self.throttles >= _THROTTLES_SEATED:
                 leave_seat()
         elif isinstance(error, TransientError):
             self.faults += 1
-            if error.code == _TOO_SLOW:
-                self.patience *= 2.0
+            self.timeouts += error.code == _TOO_SLOW
             if self.faults >= _FAULTS_SEATED:
                 leave_seat()
 
@@ -359,7 +356,7 @@ class _Asking:
 def _too_slow(call: Call, seconds: float) -> TransientError:
     return TransientError(
         _TOO_SLOW,
-        f"no answer arrived in {seconds:.0f} seconds, and other requests had to wait for it",
+        f"no answer arrived in {seconds:.0f} seconds",
         operation=operation_name(call.operation),
         account=call.account,
         region=call.region,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Container, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ from harvester.events import CallsResumed, CallsSuspended, Listener
 from harvester.paging.breaker import SLOW_SECONDS, Breaker, Flight, State, Verdict
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.seats import leave_seat
-from harvester.paging.slots import FairSlots
+from harvester.paging.slots import FairSlots, Slot
 
 
 class RecalledError(Exception):
@@ -36,16 +36,20 @@ class Passage:
     Attributes:
         flight: the request as the breakers know it.
         gates: those that it passed.
-        patience: after how many seconds without an answer it is slow.
+        seconds: the time after which it is slow, without an answer.
+        timeouts: how many requests of the same call were without an answer before.
         noted: whether its failures count; they do not for one that can be done without.
-        to_blame: the gate whose breaker made its failure a shared one.
+        to_blame: the gate whose breaker says that it is not sent again.
+        suspect: its place among the requests that may not be answered either.
     """
 
     flight: Flight
     gates: tuple[Gate, ...]
-    patience: float = SLOW_SECONDS
+    seconds: float = SLOW_SECONDS
+    timeouts: int = 0
     noted: bool = True
     to_blame: Gate | None = None
+    suspect: Slot | None = None
     _scope: anyio.CancelScope | None = None
 
     def cut(self) -> None:
@@ -102,11 +106,10 @@ class Gate:
         finally:
             self.waiting.pop(turn, None)
 
-    def recall_slow(self, now: float) -> None:
-        """Recall the slow requests that are too many while the breaker is open."""
-        for flight, passage in reversed(self.passages.copy().items()):
-            slow = flight.sent is not None and now - flight.sent >= passage.patience
-            if slow and self.breaker.is_surplus(flight):
+    def recall(self, slow: Container[Passage]) -> None:
+        """Have the slow requests wait with the others."""
+        for flight, passage in self.passages.items():
+            if passage in slow:
                 self.breaker.leave(flight)
                 flight.recalled = True
                 passage.cut()
@@ -128,17 +131,32 @@ class Outages:
         self._policy = RetryPolicy()
         self._gates: dict[tuple[str, ...], Gate] = {}
         self._slow: dict[Passage, None] = {}
+        self._half = max(1, slots.limit // 2)
+        self._suspects = FairSlots(self._half)
 
     async def enter(
-        self, service: str, region: str, account: str | None, *, patience: float, hurried: bool
+        self, service: str, region: str, account: str | None, *, timeouts: int, hurried: bool
     ) -> Passage:
         """Wait until a request may go, and note it.
 
-        `patience` multiplies the time after which it is slow. One that is `hurried` can be done
-        without. Raises OutageError where such a one would have to wait.
+        Where there were `timeouts` before, it shares half of the slots with its like. One that is
+        `hurried` can be done without. Raises OutageError where such a one would have to wait.
         """
         if account is None:
             return Passage(Flight("", (service, region)), (), noted=False)
+        suspect = self._suspects.slot(account) if timeouts else None
+        if suspect is not None:
+            await suspect.acquire()
+        try:
+            passage = await self._pass(service, region, account, hurried=hurried)
+        except BaseException:
+            if suspect is not None:
+                suspect.release()
+            raise
+        passage.timeouts, passage.suspect = timeouts, suspect
+        return passage
+
+    async def _pass(self, service: str, region: str, account: str, *, hurried: bool) -> Passage:
         flight = Flight(account, (service, region))
         gates = self._gates_of(service, region, account)
         passed: Gate | None = None
@@ -152,7 +170,7 @@ class Outages:
             await gate.turn(flight, seconds)
             passed = gate
         slow = max(gate.breaker.slow_seconds for gate in gates)
-        passage = Passage(flight, gates, slow * patience, not hurried)
+        passage = Passage(flight, gates, slow, noted=not hurried)
         for gate in gates:
             gate.breaker.enter(flight)
             gate.passages[flight] = passage
@@ -164,6 +182,8 @@ class Outages:
             gate.breaker.leave(passage.flight)
             gate.passages.pop(passage.flight, None)
             gate.wake(1)
+        if passage.suspect is not None:
+            passage.suspect.release()
 
     @contextmanager
     def under_way(self, passage: Passage) -> Iterator[None]:
@@ -177,7 +197,7 @@ class Outages:
             raise RecalledError
         passage.flight.sent = self._clock.now()
         # The timer's task context is this one's: it knows whose seat to leave.
-        timer = asyncio.get_running_loop().call_later(passage.patience, self._is_slow, passage)
+        timer = asyncio.get_running_loop().call_later(passage.seconds, self._is_slow, passage)
         try:
             with passage.waiting():
                 yield
@@ -214,8 +234,10 @@ class Outages:
             verdict = gate.breaker.failed(passage.flight, error, now)
             if gate.breaker.state is not before:
                 self._changed(gate, now)
-            if verdict is Verdict.FINAL or (verdict is not worst and worst is Verdict.OWN):
-                worst, passage.to_blame = verdict, passage.to_blame or gate
+            if verdict is Verdict.FINAL:
+                passage.to_blame = passage.to_blame or gate
+            if worst is not Verdict.FINAL and verdict is not Verdict.OWN:
+                worst = verdict
         return worst
 
     def final_error(self, passage: Passage, error: ServiceError) -> OutageError:
@@ -224,25 +246,25 @@ class Outages:
         return OutageError.of(error, f"{error.message}; {described}")
 
     def make_room(self) -> None:
-        """Have a slow request end where slow ones hold more than half of the slots."""
-        if len(self._slow) > self._slots.limit // 2:
-            passage = next(iter(self._slow))
+        """Have a slow request end where slow ones hold more than half of the slots.
+
+        The one whose call has had the fewest: so each is waited for in the end.
+        """
+        if len(self._slow) > self._half:
+            passage = min(self._slow, key=lambda one: (one.timeouts, -(one.flight.sent or 0.0)))
             del self._slow[passage]
             passage.cut()
 
     def _is_slow(self, passage: Passage) -> None:
         leave_seat()
-        now, flight = self._clock.now(), passage.flight
+        self._slow[passage] = None
+        now = self._clock.now()
         for gate in passage.gates if passage.noted else ():
             if gate.breaker.slow(now):
                 self._changed(gate, now)
-            gate.recall_slow(now)
-        if flight.recalled:
-            return
-        if flight.last:
-            passage.cut()
-            return
-        self._slow[passage] = None
+                gate.recall(self._slow)
+            elif gate.breaker.state is State.OPEN or gate.breaker.is_last(passage.flight):
+                passage.cut()
         if self._slots.waiting:
             self.make_room()
 
