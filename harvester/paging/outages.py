@@ -243,7 +243,7 @@ class Outages:
     def final_error(self, passage: Passage, error: ServiceError) -> OutageError:
         """Return the error of a request that failed, with what it shares with others."""
         described = passage.to_blame.described if passage.to_blame is not None else ""
-        return OutageError.of(error, f"{error.message}; {described}")
+        return OutageError.of(error, f"{error.message.rstrip('.')}; {described}")
 
     def make_room(self) -> None:
         """Have a slow request end where slow ones hold more than half of the slots.
