@@ -264,7 +264,7 @@ def test_probes_are_given_ever_longer() -> None:
         seconds.append(breaker.slow_seconds)
         now += breaker.wait(now) + breaker.slow_seconds
         breaker.failed(Flight("d", _PLACE, now), _FAULT, now)
-    assert seconds == [3.0] * 3 + [6.0] * 3 + [12.0] * 3 + [24.0]
+    assert seconds == [6.0, 12.0, 24.0, 48.0, 96.0]
     assert breaker.slow_seconds == 3.0, "the last request of each is soon given up"
 
 

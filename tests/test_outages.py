@@ -74,6 +74,8 @@ class Aws:
                 raise TransientError("ConnectionClosed", "cut off", operation="ListX")
             case "throttle":
                 raise ThrottledError("SlowDown", "no", operation="ListX", status=503)
+            case "slow":
+                await anyio.sleep(5.0)
             case "deny":
                 raise RefusedError("AccessDenied", "no", operation="ListX", status=403)
         return "answer"
@@ -232,7 +234,7 @@ def test_refusals_and_expired_keys_open_nothing() -> None:
     assert not swept.events or not any(isinstance(one, CallsSuspended) for one in swept.events)
 
 
-def test_many_accounts_that_hang_each_for_itself_leave_half_of_the_requests_to_others() -> None:
+def test_accounts_that_hang_leave_half_of_the_requests_to_others() -> None:
     bad = {f"{number:012}" for number in range(0, 60, 3)}
 
     def dark(call: Call, _: float) -> str | None:
@@ -243,6 +245,14 @@ def test_many_accounts_that_hang_each_for_itself_leave_half_of_the_requests_to_o
     assert failed == bad
     whole = [when for account, _, error, when in swept.ended if error is None]
     assert max(whole) < 20.0
+
+
+@pytest.mark.parametrize("since", [0.0, 0.5])
+def test_a_region_that_is_slow_is_read(since: float) -> None:
+    swept = run_leaping(_sweep(_in_bad("slow", since=since), slots=64))
+    assert swept.of(GOOD) == swept.of(BAD) == [None] * 40
+    assert swept.requests(BAD) <= 3 * 40 + 64
+    assert swept.last(BAD) <= 60.0
 
 
 def test_slow_answers_are_waited_for_in_the_end() -> None:

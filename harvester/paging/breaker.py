@@ -122,7 +122,7 @@ class Breaker:
         """How long a call may be without an answer before it is slow; for probes, ever longer."""
         seconds = max(SLOW_SECONDS, _SLOW_TIMES * self._round_trip)
         if self.state is State.OPEN and self._outage is not None:
-            seconds *= 2.0 ** (self._outage.probes // 3)
+            seconds *= 2.0 ** min(self._outage.probes + 1, 30)
         return seconds
 
     @property

@@ -24,7 +24,7 @@ from harvester.paging.breaker import SLOW_SECONDS, Verdict
 from harvester.paging.outages import Outages, Passage, RecalledError
 from harvester.paging.pacer import Pacer
 from harvester.paging.retry import RetryPolicy, call_patiently
-from harvester.paging.seats import leave_seat, leaving_later
+from harvester.paging.seats import leave_seat, leave_seat_in
 from harvester.paging.slots import FairSlots, Slot
 from harvester.turns import TurnBudget
 
@@ -186,8 +186,11 @@ class Channel:
 
     async def ready(self) -> Any:
         """Return what signs the next request, and have a client that it leaves through."""
-        with leaving_later(SLOW_SECONDS):
+        timer = leave_seat_in(SLOW_SECONDS)
+        try:
             signer = await self.credentials.current()
+        finally:
+            timer.cancel()
         await self.exchange.wire.open(self.service, self.region)
         return signer
 
@@ -246,9 +249,7 @@ class Channel:
         call = Call(self.service, self.region, operation, parameters, self.account)
         sent = exchange.clock.now()
         try:
-            with exchange.outages.under_way(passage):
-                exchange.emit(self.about(RequestSent, operation))
-                answer = await self._wire.call(call, signer)
+            answer = await exchange.outages.send(passage, lambda: self._ask(call, signer))
         except ThrottledError as error:
             exchange.emit(self.about(RequestThrottled, operation, code=error.code))
             self.pacer.throttled(sent)
@@ -273,9 +274,10 @@ class Channel:
         exchange.outages.answered(passage)
         return answer
 
-    @property
-    def _wire(self) -> Wire:
-        return _ShortWire(self.exchange.wire) if self.in_haste else self.exchange.wire
+    async def _ask(self, call: Call, signer: Any) -> Any:
+        wire = _ShortWire(self.exchange.wire) if self.in_haste else self.exchange.wire
+        self.exchange.emit(self.about(RequestSent, call.operation))
+        return await wire.call(call, signer)
 
 
 @dataclass(slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Container, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Container, Hashable
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
 
 import anyio
 
@@ -24,6 +25,8 @@ from harvester.paging.retry import RetryPolicy
 from harvester.paging.seats import leave_seat
 from harvester.paging.slots import FairSlots, Slot
 
+T = TypeVar("T")
+
 
 class RecalledError(Exception):
     """A request is not waited for any longer: it waits with the others, and counts for nothing."""
@@ -38,18 +41,18 @@ class Passage:
         gates: those that it passed.
         seconds: the time after which it is slow, without an answer.
         timeouts: how many requests of the same call were without an answer before.
+        suspect: its place among the requests that may not be answered either.
         noted: whether its failures count; they do not for one that can be done without.
         to_blame: the gate whose breaker says that it is not sent again.
-        suspect: its place among the requests that may not be answered either.
     """
 
     flight: Flight
     gates: tuple[Gate, ...]
     seconds: float = SLOW_SECONDS
     timeouts: int = 0
+    suspect: Slot | None = None
     noted: bool = True
     to_blame: Gate | None = None
-    suspect: Slot | None = None
     _scope: anyio.CancelScope | None = None
 
     def cut(self) -> None:
@@ -57,18 +60,16 @@ class Passage:
         if self._scope is not None:
             self._scope.cancel()
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Wait for the answer in this block, until it is cut.
+    async def answer(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what `ask` returns, unless it is cut before.
 
         Raises:
             RecalledError: it is to wait with the others.
             TimeoutError: it was cut for another reason.
         """
         with anyio.CancelScope() as self._scope:
-            yield
-        if self._scope.cancelled_caught:
-            raise RecalledError if self.flight.recalled else TimeoutError
+            return await ask()
+        raise RecalledError if self.flight.recalled else TimeoutError
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +90,7 @@ class Gate:
 
     def wake(self, number: int | None = None) -> None:
         """Wake those who wait longest, all of them where no `number` is given."""
-        for turn in list(self.waiting)[:number]:
+        for turn in list(islice(self.waiting, number)):
             del self.waiting[turn]
             turn.set()
 
@@ -144,21 +145,29 @@ class Outages:
         """
         if account is None:
             return Passage(Flight("", (service, region)), (), noted=False)
+        flight, gates = Flight(account, (service, region)), self._gates_of(service, region, account)
         suspect = self._suspects.slot(account) if timeouts else None
+        await self._pass(flight, gates, hurried=hurried)
         if suspect is not None:
-            await suspect.acquire()
-        try:
-            passage = await self._pass(service, region, account, hurried=hurried)
-        except BaseException:
-            if suspect is not None:
+            await self._take(suspect, gates)
+            while self._blocked(gates):
                 suspect.release()
-            raise
-        passage.timeouts, passage.suspect = timeouts, suspect
+                await self._pass(flight, gates, hurried=hurried)
+                await self._take(suspect, gates)
+        seconds = max(gate.breaker.slow_seconds for gate in gates)
+        passage = Passage(flight, gates, seconds, timeouts, suspect, noted=not hurried)
+        for gate in gates:
+            gate.breaker.enter(flight)
+            gate.passages[flight] = passage
         return passage
 
-    async def _pass(self, service: str, region: str, account: str, *, hurried: bool) -> Passage:
-        flight = Flight(account, (service, region))
-        gates = self._gates_of(service, region, account)
+    async def _take(self, suspect: Slot, gates: tuple[Gate, ...]) -> None:
+        for gate in gates:
+            gate.wake(1)  # while this one waits elsewhere, another may go
+        await suspect.acquire()
+
+    async def _pass(self, flight: Flight, gates: tuple[Gate, ...], *, hurried: bool) -> None:
+        """Wait until all gates would let a request through."""
         passed: Gate | None = None
         while (blocked := self._blocked(gates)) is not None:
             gate, seconds = blocked
@@ -169,12 +178,6 @@ class Outages:
             leave_seat()
             await gate.turn(flight, seconds)
             passed = gate
-        slow = max(gate.breaker.slow_seconds for gate in gates)
-        passage = Passage(flight, gates, slow, noted=not hurried)
-        for gate in gates:
-            gate.breaker.enter(flight)
-            gate.passages[flight] = passage
-        return passage
 
     def leave(self, passage: Passage) -> None:
         """Note that a request has ended, however it did."""
@@ -185,9 +188,8 @@ class Outages:
         if passage.suspect is not None:
             passage.suspect.release()
 
-    @contextmanager
-    def under_way(self, passage: Passage) -> Iterator[None]:
-        """Note that a request is sent, and wait for its answer in this block.
+    async def send(self, passage: Passage, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what `ask` returns, which sends a request that has passed.
 
         Raises:
             RecalledError: it was not sent, or is not waited for any longer: it is to wait.
@@ -199,8 +201,7 @@ class Outages:
         # The timer's task context is this one's: it knows whose seat to leave.
         timer = asyncio.get_running_loop().call_later(passage.seconds, self._is_slow, passage)
         try:
-            with passage.waiting():
-                yield
+            return await passage.answer(ask)
         finally:
             timer.cancel()
             self._slow.pop(passage, None)

@@ -49,15 +49,10 @@ def leave_seat() -> None:
     _leave.get()()
 
 
-@contextmanager
-def leaving_later(seconds: float) -> Iterator[None]:
-    """Leave the seat if this block takes longer than so many seconds."""
+def leave_seat_in(seconds: float) -> asyncio.TimerHandle:
+    """Give up this task's seat in so many seconds, unless the timer is cancelled before."""
     # The timer runs in a copy of this task's context: it knows whose seat to leave.
-    timer = asyncio.get_running_loop().call_later(seconds, leave_seat)
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return asyncio.get_running_loop().call_later(seconds, leave_seat)
 
 
 async def each_seated(
