@@ -16,6 +16,7 @@ from harvester.paging.retry import RetryPolicy
 
 _PLACE = ("imagebuilder", "eu-west-1")
 _FAULT = TransientError("ServiceException", "no", operation="ListX", status=500)
+_SLOW = TransientError("Timeout", "no answer", operation="ListX")
 _THROTTLE = ThrottledError("SlowDown", "no", operation="ListX", status=503)
 _NO_NAME = UnreachableError("NameNotResolved", "no", operation="ListX")
 
@@ -107,9 +108,9 @@ def test_throttles_where_others_were_answered_must_last_longer_than_a_refill() -
     assert _fail(breaker, "a", 20.0, _THROTTLE) is Verdict.SHARED
 
 
-def test_a_region_that_answered_nothing_yet_gets_an_eighth_of_the_requests() -> None:
+def test_a_region_that_answered_nothing_yet_gets_a_quarter_of_the_requests() -> None:
     breaker = _breaker(64)
-    flights = [_send(breaker, str(number), 0.0) for number in range(8)]
+    flights = [_send(breaker, str(number), 0.0) for number in range(16)]
     assert breaker.wait(0.0) == math.inf
     breaker.leave(flights[0])
     assert breaker.wait(0.0) == 0.0
@@ -118,7 +119,7 @@ def test_a_region_that_answered_nothing_yet_gets_an_eighth_of_the_requests() -> 
         _send(breaker, str(number), 0.1)
 
 
-@pytest.mark.parametrize(("error", "many", "most"), [(_FAULT, 8, 4.0), (_THROTTLE, 2, 8.0)])
+@pytest.mark.parametrize(("error", "many", "most"), [(_FAULT, 16, 4.0), (_THROTTLE, 2, 8.0)])
 def test_probes_go_a_few_at_a_time_and_ever_later(
     error: ServiceError, many: int, most: float
 ) -> None:
@@ -135,6 +136,14 @@ def test_probes_go_a_few_at_a_time_and_ever_later(
     doubled = [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2]
     assert gaps == pytest.approx([min(gap, most) for gap in doubled])
     assert breaker.state is State.OPEN, "those that fail together count once"
+
+
+def test_probes_that_hang_are_followed_by_others_at_once() -> None:
+    breaker, now = _opened(_SLOW), 0.0
+    for _ in range(9):
+        assert breaker.wait(now) == pytest.approx(0.2)
+        now += 3.2
+        breaker.failed(_send(breaker, "d", now - 3.0), _SLOW, now)
 
 
 def test_what_was_under_way_when_it_opened_is_no_probe() -> None:
@@ -263,8 +272,8 @@ def test_probes_are_given_ever_longer() -> None:
     while breaker.state is State.OPEN:
         seconds.append(breaker.slow_seconds)
         now += breaker.wait(now) + breaker.slow_seconds
-        breaker.failed(Flight("d", _PLACE, now), _FAULT, now)
-    assert seconds == [6.0, 12.0, 24.0, 48.0, 96.0]
+        breaker.failed(Flight("d", _PLACE, now), _SLOW, now)
+    assert seconds == [3.0] * 3 + [6.0] * 3 + [12.0] * 3 + [24.0]
     assert breaker.slow_seconds == 3.0, "the last request of each is soon given up"
 
 

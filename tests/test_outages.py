@@ -20,6 +20,7 @@ from harvester.errors import (
     TransientError,
 )
 from harvester.events import CallsResumed, CallsSuspended, Event
+from harvester.paging.breaker import few_of
 from harvester.paging.channel import Call, Channel, Exchange
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.seats import each_seated
@@ -160,7 +161,7 @@ def test_a_dark_region_holds_up_no_target_of_another(
         f"{number:012}" for number in range(40)
     }
     assert [region for _, region, *_ in swept.ended] == [GOOD] * 40 + [BAD] * 40
-    probes = 2 if kind == "throttle" else max(2, slots // 8)
+    probes = 2 if kind == "throttle" else few_of(slots)
     assert swept.requests(BAD) <= 40 + slots + 8 + rounds * probes
     assert swept.last(BAD) <= seconds + 3.0 * 40 * (slots == 2)
     alone = run_leaping(_sweep(_in_bad(kind), regions=(GOOD,), slots=slots))

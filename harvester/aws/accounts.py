@@ -22,6 +22,7 @@ from harvester.settings import AccountSettings
 from harvester.text import Secret, printable
 
 _NAME_LENGTH = 50  # of an account's name: the maximum of the service model
+_ROLES_AT_FIRST = 16
 _ROLE_SECONDS = 3600
 """The longest that a role assumed by another role's session may last."""
 
@@ -46,7 +47,8 @@ class Accounts:
         self._open(home)
 
     def _open(self, home: str) -> None:
-        self._sts = self._exchange.channel("sts", home, self._own)
+        # A role that hangs must not hold up the others: STS grants hundreds of calls a second.
+        self._sts = self._exchange.channel("sts", home, self._own, first=_ROLES_AT_FIRST)
         self._organizations = self._exchange.channel("organizations", home, self._own)
 
     def move_to(self, home: str) -> None:

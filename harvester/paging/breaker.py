@@ -17,6 +17,9 @@ FAILURES = 5
 SLOW_SECONDS = 3.0
 """How long a call may be without an answer before it is taken to be slow, at least."""
 
+SLOW_CODE = "Timeout"
+"""The code of the error where no answer arrived in time."""
+
 _SLOW_TIMES = 4.0
 """The same, in times of the usual round trip."""
 
@@ -25,8 +28,14 @@ _STORM_SECONDS = 20.0
 
 An account whose bucket is empty is answered now and then, however slowly it refills."""
 
+_ROUNDS_AS_LONG = 3
 _PROBES_THROTTLED = 2
 _ROUNDING = 0.05
+
+
+def few_of(limit: int) -> int:
+    """Return how many requests may be in flight that are not likely to be answered."""
+    return max(1, min(limit // 2, max(2, limit // 4)))
 
 
 class State(Enum):
@@ -108,9 +117,7 @@ class Breaker:
         self._by_account = by_account
         self._policy = policy
         self._witnesses = 3 if by_account else 2
-        half = max(1, limit // 2)
-        self._few = min(half, max(2, limit // 8))
-        self._quarter = min(half, max(2, limit // 4))
+        self._few = few_of(limit)
         self._proven = not by_account
         self._answered = -math.inf
         self._round_trip = 0.0
@@ -122,7 +129,7 @@ class Breaker:
         """How long a call may be without an answer before it is slow; for probes, ever longer."""
         seconds = max(SLOW_SECONDS, _SLOW_TIMES * self._round_trip)
         if self.state is State.OPEN and self._outage is not None:
-            seconds *= 2.0 ** min(self._outage.probes + 1, 30)
+            seconds *= 2.0 ** min(self._outage.probes // _ROUNDS_AS_LONG, 30)
         return seconds
 
     @property
@@ -216,8 +223,6 @@ class Breaker:
     @property
     def _most(self) -> int:
         """How many calls may be let through at a time, where not all are."""
-        if self.state is State.LAST:
-            return self._quarter
         throttled = self.state is State.OPEN and self._outage is not None and self._outage.throttle
         return min(self._few, _PROBES_THROTTLED) if throttled else self._few
 
@@ -248,7 +253,11 @@ class Breaker:
         outage.probes += 1
         policy, spent = self._policy, now - outage.opened
         longest = policy.fault_cap if outage.throttle else policy.fault_cap / 2.0
-        self._next = now + min(longest, policy.base * 2.0 ** min(outage.probes, 30))
+        gap = min(longest, policy.base * 2.0 ** min(outage.probes, 30))
+        # What hangs takes its time, and leaves a place to be tried by others.
+        self._next = now + (
+            policy.base if outage.error is not None and outage.error.code == SLOW_CODE else gap
+        )
         if outage.throttle:
             over = spent > policy.throttle_seconds
         else:

@@ -20,7 +20,7 @@ from harvester.errors import (
 )
 from harvester.events import Listener, RequestRetried, RequestSent, RequestThrottled
 from harvester.names import operation_name
-from harvester.paging.breaker import SLOW_SECONDS, Verdict
+from harvester.paging.breaker import SLOW_CODE, SLOW_SECONDS, Verdict
 from harvester.paging.outages import Outages, Passage, RecalledError
 from harvester.paging.pacer import Pacer
 from harvester.paging.retry import RetryPolicy, call_patiently
@@ -40,7 +40,6 @@ _LARGE_BYTES = 1 << 20  # of an answer that is read in a thread: some 400 findin
 # A call that has failed so often, or was throttled so often, waits without a seat.
 _FAULTS_SEATED = 2
 _THROTTLES_SEATED = 3
-_TOO_SLOW = "Timeout"
 
 
 class Keys(Protocol):
@@ -130,9 +129,10 @@ class Exchange:
         account: str | None = None,
         max_rate: float | None = None,
         start: float | None = None,
+        first: float | None = None,
     ) -> Channel:
         """Return a new channel with a pacer of its own: see `Pacer`."""
-        pacer = Pacer(self.clock, max_rate=max_rate, start=start)
+        pacer = Pacer(self.clock, max_rate=max_rate, start=start, first=first)
         return Channel(self, service, region, credentials, pacer, account)
 
 
@@ -346,7 +346,7 @@ class _Asking:
                 leave_seat()
         elif isinstance(error, TransientError):
             self.faults += 1
-            self.timeouts += error.code == _TOO_SLOW
+            self.timeouts += error.code == SLOW_CODE
             if self.faults >= _FAULTS_SEATED:
                 leave_seat()
 
@@ -357,7 +357,7 @@ class _Asking:
 
 def _too_slow(call: Call, seconds: float) -> TransientError:
     return TransientError(
-        _TOO_SLOW,
+        SLOW_CODE,
         f"no answer arrived in {seconds:.0f} seconds",
         operation=operation_name(call.operation),
         account=call.account,

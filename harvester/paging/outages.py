@@ -20,7 +20,7 @@ from harvester.errors import (
     TransientError,
 )
 from harvester.events import CallsResumed, CallsSuspended, Listener
-from harvester.paging.breaker import SLOW_SECONDS, Breaker, Flight, State, Verdict
+from harvester.paging.breaker import SLOW_SECONDS, Breaker, Flight, State, Verdict, few_of
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.seats import leave_seat
 from harvester.paging.slots import FairSlots, Slot
@@ -133,38 +133,35 @@ class Outages:
         self._gates: dict[tuple[str, ...], Gate] = {}
         self._slow: dict[Passage, None] = {}
         self._half = max(1, slots.limit // 2)
-        self._suspects = FairSlots(self._half)
+        self._suspects = FairSlots(few_of(slots.limit))
 
     async def enter(
         self, service: str, region: str, account: str | None, *, timeouts: int, hurried: bool
     ) -> Passage:
         """Wait until a request may go, and note it.
 
-        Where there were `timeouts` before, it shares half of the slots with its like. One that is
-        `hurried` can be done without. Raises OutageError where such a one would have to wait.
+        Where there were `timeouts` before, or a breaker is open, a part of the slots has to do for
+        it and its like. One that is `hurried` can be done without. Raises OutageError where such
+        a one would have to wait.
         """
         if account is None:
             return Passage(Flight("", (service, region)), (), noted=False)
         flight, gates = Flight(account, (service, region)), self._gates_of(service, region, account)
-        suspect = self._suspects.slot(account) if timeouts else None
+        suspect = self._suspects.slot((service, region))
         await self._pass(flight, gates, hurried=hurried)
-        if suspect is not None:
-            await self._take(suspect, gates)
-            while self._blocked(gates):
+        while not suspect.held and (timeouts or _is_open(gates)):
+            for gate in gates:
+                gate.wake(1)  # while this one waits elsewhere, another may go
+            await suspect.acquire()
+            if self._blocked(gates):
                 suspect.release()
                 await self._pass(flight, gates, hurried=hurried)
-                await self._take(suspect, gates)
         seconds = max(gate.breaker.slow_seconds for gate in gates)
         passage = Passage(flight, gates, seconds, timeouts, suspect, noted=not hurried)
         for gate in gates:
             gate.breaker.enter(flight)
             gate.passages[flight] = passage
         return passage
-
-    async def _take(self, suspect: Slot, gates: tuple[Gate, ...]) -> None:
-        for gate in gates:
-            gate.wake(1)  # while this one waits elsewhere, another may go
-        await suspect.acquire()
 
     async def _pass(self, flight: Flight, gates: tuple[Gate, ...], *, hurried: bool) -> None:
         """Wait until all gates would let a request through."""
@@ -308,6 +305,10 @@ class Outages:
             name, by_account=account is None, limit=self._slots.limit, policy=self._policy
         )
         return Gate(breaker, region, account)
+
+
+def _is_open(gates: tuple[Gate, ...]) -> bool:
+    return any(gate.breaker.state is not State.CLOSED for gate in gates)
 
 
 def _refused(gate: Gate, flight: Flight) -> OutageError:

@@ -17,13 +17,19 @@ class Pacer:
         clock: the time to go by.
         max_rate: calls a second, None for no cap.
         start: the rate that an earlier run learned.
+        first: how many calls may be under way at first, None for as few as a small bucket takes.
     """
 
     def __init__(
-        self, clock: Clock, *, max_rate: float | None = None, start: float | None = None
+        self,
+        clock: Clock,
+        *,
+        max_rate: float | None = None,
+        start: float | None = None,
+        first: float | None = None,
     ) -> None:
         self._clock = clock
-        self._learner = RateLearner(max_rate=max_rate, start=start)
+        self._learner = RateLearner(max_rate=max_rate, start=start, first=first)
         self._turns = anyio.Lock(fast_acquire=True)
 
     @property

@@ -14,7 +14,8 @@ class Ramp:
     same, and a service that grants much is soon used to the full.
 
     A rate that is `known`, in calls a second, may be kept from the start, with ten calls under
-    way at most: it may be known wrongly.
+    way at most: it may be known wrongly. Where the bucket is known to be large, the `first` bound
+    may be another.
     """
 
     _FIRST, _SLOWLY, _SOON = 3.6, 1.0 / 55.0, 1.0 / 8.0  # calls; more of them for each answer
@@ -23,8 +24,8 @@ class Ramp:
     _LOOK = 0.05  # round trips from one look for an answer to the next
     _LOST = 3.0  # round trips and seconds, after which no answer is expected
 
-    def __init__(self, known: float | None = None) -> None:
-        self._known = known or 0.0
+    def __init__(self, known: float | None = None, first: float | None = None) -> None:
+        self._known, self._first = known or 0.0, first or self._FIRST
         self._under_way: deque[float] = deque()
         self._sent = self._answered = 0
         self._tenth = math.inf
@@ -58,5 +59,5 @@ class Ramp:
 
     def _bound(self, round_trip: float) -> float:
         few = min(self._answered, self._MANY)
-        bound = self._FIRST + self._SLOWLY * few + self._SOON * (self._answered - few)
+        bound = self._first + self._SLOWLY * few + self._SOON * (self._answered - few)
         return max(bound, min(self._known * round_trip, self._BURST))

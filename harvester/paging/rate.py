@@ -42,10 +42,16 @@ class RateLearner:
     _STORM, _PROBE = 3, 1.0 / 6.0  # throttles in a row; calls/s at least
     _TRIAL = 10.0  # calls/s at least, to see whether throttles are noise
 
-    def __init__(self, *, max_rate: float | None = None, start: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_rate: float | None = None,
+        start: float | None = None,
+        first: float | None = None,
+    ) -> None:
         self._gap = 1.0 / max_rate if max_rate else 0.0
         self._start, self._rate = start, math.inf
-        self._ramp: Ramp | None = Ramp(start)
+        self._ramp: Ramp | None = Ramp(start, first)
         self._landing = self._searching = False
         self._log, self._noise = ThrottleLog(), NoiseTest()
         self._next = self._granted = self._cut = -math.inf

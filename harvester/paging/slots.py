@@ -82,6 +82,11 @@ class Slot:
         self._key = key
         self._held = False
 
+    @property
+    def held(self) -> bool:
+        """Whether it is held."""
+        return self._held
+
     async def acquire(self) -> None:
         """Wait for the slot, and hold it."""
         if not self._held:
