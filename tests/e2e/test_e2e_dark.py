@@ -40,6 +40,8 @@ def _accounts() -> list[str]:
     return [account.id for account in organization(**_ONE).accounts]
 
 
+_NARROW = ("--max-concurrency", "16")
+
 Ended = list[tuple[str, str | None, str]]
 
 
@@ -78,7 +80,7 @@ def _complete(*regions: str, accounts: Iterable[str] | None = None) -> Ended:
 async def region_fails_to_the_end(command: Command) -> None:
     async with _simulator(Dark("error", BAD)) as simulator:
         done = await command.sweep(simulator, *_TOLD)
-        assert simulator.count(region=BAD, service="imagebuilder") <= 40 + 110
+        assert simulator.count(region=BAD, service="imagebuilder") <= 40 + 12 * 16
     assert done.code == 3
     ended = _ended(done.err.splitlines())
     assert sorted(ended[:40]) == _complete(GOOD)
@@ -105,7 +107,7 @@ async def region_is_dark(
     command: Command, *, kind: Any, options: tuple[str, ...] = (), most: int = 60
 ) -> None:
     async with _simulator(Dark(kind, BAD)) as simulator:
-        ended = await _read_until(command, simulator, 40, *options)
+        ended = await _read_until(command, simulator, 40, *_NARROW, *options)
         assert simulator.count(region=BAD, service="imagebuilder") <= most
     assert sorted(ended) == _complete(GOOD)
 
