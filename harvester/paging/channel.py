@@ -84,7 +84,7 @@ class _ShortWire:
             return await self.wire.call(call, signer)
         raise TransientError(
             "Timeout",
-            "no whole answer arrived in five seconds",
+            f"no complete answer within {_HURRIED_SECONDS:.0f} seconds",
             operation=call.operation,
             account=call.account,
             region=call.region,
@@ -133,10 +133,10 @@ class Channel:
     pacer: Pacer
     account: str | None = None
 
-    def hurried(self) -> Channel:
+    def hurried(self, attempts: int = _HURRIED.fault_attempts) -> Channel:
         """Return the same channel for calls that can be done without: it gives up soon."""
-        wire = _ShortWire(self.exchange.wire)
-        return replace(self, exchange=replace(self.exchange, wire=wire, policy=_HURRIED))
+        wire, policy = _ShortWire(self.exchange.wire), replace(_HURRIED, fault_attempts=attempts)
+        return replace(self, exchange=replace(self.exchange, wire=wire, policy=policy))
 
     def place(self) -> Slot:
         """Return a place for one page: see `Exchange.room`."""
