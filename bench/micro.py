@@ -33,9 +33,6 @@ import aiobotocore.session  # noqa: F401  # so that the heap is as large as the 
 import msgspec
 import orjson
 from harvester.aws.bodies import (
-    _DIGITS_TO_ZERO,
-    _ESCAPED_LETTER,
-    _LONG_NUMBER,
     _TIMESTAMP,
     _check_utf_8,
     _cut,
@@ -44,6 +41,7 @@ from harvester.aws.bodies import (
     decode_line,
     decode_page,
 )
+from harvester.aws.envelopes import _DIGITS_TO_ZERO, _LONG_NUMBER, ESCAPED_LETTER
 from harvester.simulator.generator import make_findings
 from harvester.timestamps import iso_json
 
@@ -104,7 +102,7 @@ _STEPS: Final[dict[str, tuple[Step, Step]]] = {
     "cut by msgspec.Raw, the alternative": (_body, msgspec.json.Decoder(_Raw).decode),
     "copied: checked as JSON and looked at": (_lines, _look_at),
     "copied: timestamps found": (_lines, _TIMESTAMP.split),
-    "copied: escaped letters looked for": (_body, _ESCAPED_LETTER.search),
+    "copied: escaped letters looked for": (_body, ESCAPED_LETTER.search),
     "timestamps: all of a page at once, by msgspec": (_digits, _rewritten),
     "timestamps: each, from tables": (_digits, lambda digits: [*map(iso_json, digits)]),
     "timestamps: each, by datetime.isoformat": (_digits, lambda all_: [*map(_isoformat, all_)]),

@@ -133,8 +133,8 @@ _SETTINGS = (
     Setting(
         ("--verify/--no-verify",),
         "findings.verify",
-        "Hold what was read against the service's own counts, everywhere or nowhere. Default: "
-        "where it costs a target of several pages one call.",
+        "Compare the number of findings read with the service's own counts, strictly or never. "
+        "Default: where it costs at most one call, and a systematic difference is a warning.",
     ),
     Setting(
         ("--page-size",),

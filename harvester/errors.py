@@ -24,9 +24,12 @@ HarvesterError
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harvester.text import redact
+
+if TYPE_CHECKING:
+    from harvester.model import Page
 
 MOST_KEPT = 1 << 20
 """How many bytes of a damaged answer are kept."""
@@ -151,9 +154,11 @@ class DamagedAnswerError(TransientError):
 
     Attributes:
         body: the beginning of that body, without secrets; None where nobody kept it.
+        page: the findings that can be read all the same, None where there are none.
     """
 
     body: bytes | None = None
+    page: Page | None = None
 
     def keep(self, body: bytes, secrets: tuple[str | None, ...]) -> None:
         """Keep the beginning of the body, without the `secrets` that it may quote."""

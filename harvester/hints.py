@@ -144,7 +144,7 @@ _BY_CODE = {
         ("HTTP301", "HTTP302", "HTTP303", "HTTP307", "HTTP308"),
         "is it AWS that answers? Check the proxy and --endpoint-url",
     ),
-    "NameNotResolved": "no such host: does Image Builder exist in this region? "
+    "NameNotResolved": "the host name does not resolve: does Image Builder exist in this region? "
     "Else exclude it with --exclude-region",
     "Unreachable": "no connection: check the network, the proxy and --endpoint-url",
     "ProxyAuthenticationRequired": "put a user and password into the proxy's variable "
@@ -158,22 +158,24 @@ _BY_CODE = {
     "the sweep again",
     "TLSFailed": "check AWS_CA_BUNDLE and the proxy's certificate",
     "RequestTimeTooSkewed": _SET_CLOCK,
-    "SignatureDoesNotMatch": "the secret key is not the one that belongs to the access key",
+    "SignatureDoesNotMatch": "does the secret key belong to the access key? Else check whether a proxy changes requests",
     "InvalidSignatureException": "check the secret key, and this machine's clock",
     **dict.fromkeys(_EXPIRED, "the credentials have expired and cannot be refreshed: log in again"),
     **dict.fromkeys(_THROTTLES, "throttled for too long: try a lower --max-rate"),
-    "ServiceException": "the service failed for minutes: run the sweep again",
-    "ServiceUnavailableException": "the service failed for minutes: run the sweep again",
-    "ConnectionClosed": "the answers are cut off: check the network and the proxy, and whether "
+    "ServiceException": "the service kept failing: run the sweep again",
+    "ServiceUnavailableException": "the service kept failing: run the sweep again",
+    "ConnectionClosed": "connections end early: check the network and the proxy, and whether "
     "the region has Image Builder; else exclude it with --exclude-region",
     "Timeout": "the service or a proxy is very slow: try again, or a smaller --page-size",
     "DamagedAnswer": "is it AWS that answers? Check the proxy and --endpoint-url",
+    "UnexpectedAnswer": "the findings that could be read are written; compare the body that was kept "
+    "with the API's reference, and report it",
     "BodyTooLarge": "is it AWS that answers? Check the proxy and --endpoint-url, or try a "
     "smaller --page-size",
-    "TokenRepeated": "the service's chain of pages goes in circles: run the sweep again",
-    "CountMismatch": "findings come and go: run the sweep again; if it stays so, the service's "
-    "count is wrong: --no-verify",
-    "EndlessEmptyPages": "the service's chain of pages has no end: run the sweep again",
+    "TokenRepeated": "the service's next tokens lead back to earlier pages: run the sweep again",
+    "CountMismatch": "findings may come and go: run the sweep again; if it stays so, leave out "
+    "--verify, or use --no-verify",
+    "EndlessEmptyPages": "the service returned empty pages only, with no end in sight: run the sweep again",
     "InvalidPaginationTokenException": "the findings change faster than they can be read: "
     "run the sweep again, or split it with --filter",
 }

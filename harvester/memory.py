@@ -25,10 +25,11 @@ _log = logging.getLogger("harvester")
 
 
 class Memory:
-    """Rates and sizes of targets, in a cache file that may be deleted at any time.
+    """Rates and sizes of targets, and whose counts are unreliable, in a cache file that may be deleted at any time.
 
     What cannot be read is taken for nothing, and what cannot be written is let go: it is
-    learned anew then. A rate is forgotten after a week without a throttle, a size after a week.
+    learned anew then. A rate is forgotten after a week without a throttle, a size after a week,
+    and counts that differed after a week in which they were not compared.
 
     Args:
         path: the file; None keeps the rates in memory alone.
@@ -38,6 +39,7 @@ class Memory:
         self._path = path
         self._rates: dict[str, tuple[float, float]] = {}
         self._pages: dict[str, tuple[float, float]] = {}
+        self._doubted: dict[str, tuple[float, float]] = {}
         self._place = ""
 
     def keep_to(self, endpoint: str | None) -> None:
@@ -60,14 +62,17 @@ class Memory:
             return
         self._rates = _entries(held.get("rates"), _HIGHEST)
         self._pages = _entries(held.get("pages"), _MOST)
+        self._doubted = _entries(held.get("doubted_counts"), 1.0)
 
     def save(self) -> None:
         """Write the file, whole."""
-        if self._path is None or not (self._rates or self._pages):
+        if self._path is None:
+            return
+        held = {"rates": self._rates, "pages": self._pages, "doubted_counts": self._doubted}
+        if not any(held.values()) and not self._path.exists():
             return
         try:
-            held = {"version": _VERSION, "rates": self._rates, "pages": self._pages}
-            write_private(self._path, orjson.dumps(held))
+            write_private(self._path, orjson.dumps({"version": _VERSION, **held}))
         except OSError as error:
             _log.debug("what was learned is not kept: %s", error)
 
@@ -101,6 +106,17 @@ class Memory:
         self._pages.pop(self._name(target), None)
         if pages >= _MANY:
             self._pages[self._name(target)] = (float(pages), round(time.time()))
+
+    def doubts_counts(self, target: Target) -> bool:
+        """Return whether the service's counts of a target were found to differ from its list."""
+        return self._name(target) in self._doubted
+
+    def note_counts(self, target: Target, *, verified: bool | None) -> None:
+        """Keep whether a target's counts are unreliable; None, not compared, changes nothing."""
+        if verified is not None:
+            self._doubted.pop(self._name(target), None)
+        if verified is False:
+            self._doubted[self._name(target)] = (1.0, round(time.time()))
 
     def _name(self, target: Target) -> str:
         return f"{target}{self._place}"

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from harvester.errors import ServiceError
+
 Finding = dict[str, Any]
 """One finding as the API names it, its timestamps ISO 8601 in UTC with milliseconds."""
 
@@ -152,11 +154,14 @@ class Page:
     """One answer: its findings and the next token, None where the chain ends.
 
     `text` holds the findings as NDJSON, a line each; `facets` belong to them, one for one.
+    `next_token` is `BROKEN` where the answer's own cannot be sent. `doubt` is why the page is not
+    all that the service meant to answer, None where it is; such a page makes no query complete.
     """
 
     text: bytes
     facets: list[Facets]
     next_token: str | None
+    doubt: ServiceError | None = field(default=None, compare=False)
 
     @property
     def lines(self) -> list[bytes]:
@@ -197,8 +202,9 @@ class Cursor:
 class Standing:
     """Where an earlier, unfinished run left a target.
 
-    `complete` means that it was read whole. `expected` is the service's count that a cut was
-    made by, None where the target was not cut.
+    `complete` means that it was read whole. `expected` is the service's count when it began to be
+    read, None where that was not asked for. `cursors` are those of its queries, or of the parts
+    of a split.
     """
 
     complete: bool
@@ -212,7 +218,8 @@ class Outcome:
 
     `region` is None where the whole account failed or was skipped before its regions were
     read; such an account counts as one target. `seconds` is wall time; `account_name` is the
-    organization's name of the account, None where nobody told it.
+    organization's name of the account, None where nobody told it. `verified` is whether the
+    number of findings is the service's own count, None where the two were not compared.
     """
 
     account: str
@@ -225,6 +232,7 @@ class Outcome:
     pages: int = 0
     seconds: float = 0.0
     account_name: str | None = None
+    verified: bool | None = None
 
     @property
     def where(self) -> str:

@@ -8,6 +8,7 @@ with a good status but without a list of findings is never taken for an empty pa
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ Page = dict[str, Any]
 _OPERATION = "ListImageScanFindings"
 _CURSOR = "nextToken"
 _OFFSET = "boto_truncate_amount"
+_ODD_TOKEN = ("UnexpectedAnswer", "has a nextToken that is not a string")
 _CALL_SECONDS = 300.0  # for one request, its body and the client's own retries included
 _SDK_ERRORS = (ClientError, BotoCoreError, ResponseParserError, OSError)
 
@@ -44,6 +46,12 @@ class RepeatedTokenError(PaginationError, ChainError):  # type: ignore[misc]
     def __init__(self, message: str) -> None:
         ServiceError.__init__(self, "RepeatedToken", message, operation=_OPERATION)
         PaginationError.__init__(self, message=message)
+
+
+class _OddTokenError(DamagedAnswerError):
+    """An answer with good findings, and a next token that cannot be sent."""
+
+    answer: Page
 
 
 class FindingsPaginator:
@@ -81,6 +89,7 @@ class FindingsPaginator:
         max_items, page_size = config.get("MaxItems"), config.get("PageSize")
         return FindingsPages(
             fetch=self._call,
+            region=self._region,
             arguments=kwargs,
             max_items=None if max_items is None else int(max_items),
             page_size=None if page_size is None else int(page_size),
@@ -94,6 +103,8 @@ class FindingsPaginator:
         request = partial(self._request, dict(arguments))
         try:
             return await call_patiently(request, policy=self._policy, clock=self._clock)
+        except _OddTokenError as error:
+            return error.answer  # its findings are good; the iteration ends with the error
         except ServiceError as error:
             failure = error.__cause__ or error
         raise failure
@@ -109,6 +120,10 @@ class FindingsPaginator:
             ) from error
         finally:
             _guarded.reset(mark)
+        if not isinstance(page.get(_CURSOR), str | None):
+            odd = _OddTokenError(*_ODD_TOKEN, operation=_OPERATION, region=self._region)
+            odd.answer = page
+            raise odd
         return page
 
 
@@ -129,6 +144,7 @@ class FindingsPages:
     """
 
     fetch: Callable[[Page], Awaitable[Page]] = field(repr=False)
+    region: str
     arguments: dict[str, Any]
     max_items: int | None
     page_size: int | None
@@ -220,7 +236,10 @@ class _Walk(AsyncIterator[Page]):
     def _advance(self, held: Page) -> None:
         """Go to the next page: only when it is asked for, and by the page as it is then."""
         pages = self._pages
-        self._token = {_CURSOR: held.get(_CURSOR) or None}
+        token = held.get(_CURSOR)
+        if not isinstance(token, str | None):
+            raise _damaged(*_ODD_TOKEN, pages.region)
+        self._token = {_CURSOR: token or None}
         if self._token[_CURSOR] is None:
             self._stage = "over"
         elif self._seen == pages.max_items:
@@ -275,22 +294,30 @@ def _refuse_damage(response_dict: dict[str, Any], **_kwargs: Any) -> None:
     region, status = _guarded.get(), response_dict["status_code"]
     if region is None or status >= 300:  # noqa: PLR2004
         return
+    response_dict["body"] = response_dict["body"].removeprefix(BOM_UTF8)
+    reason = _damage_of(response_dict["body"])
+    if reason is not None:
+        raise _damaged("DamagedAnswer", reason, region)
+
+
+def _damage_of(body: bytes) -> str | None:
+    """Return why the SDK would make no page of a body, None where it does."""
     try:
         # Decoded as the SDK does: what it cannot read must not pass, nor more be refused.
-        body = json.loads(response_dict["body"].decode())
+        page = json.loads(body.decode())
     except (ValueError, RecursionError):
-        body = None
-    page = body if isinstance(body, dict) else {}
+        return "cannot be read as JSON" if body else "is empty"
+    if not isinstance(page, dict):
+        return "is JSON, but not an object with a list of findings"
     findings = page.get("findings")
-    if (
-        not isinstance(findings, list)
-        or not all(isinstance(finding, dict) for finding in findings)
-        or not isinstance(page.get(_CURSOR), str | None)
-    ):
-        raise DamagedAnswerError(
-            "DamagedAnswer",
-            "the body is not JSON with a list of findings and, if any, a token that is text",
-            operation=_OPERATION,
-            region=region,
-            status=status,
-        )
+    if not isinstance(findings, list):
+        return "is a JSON object without a list of findings"
+    if not all(isinstance(finding, dict) for finding in findings):
+        return "holds findings that are not objects"
+    return None
+
+
+def _damaged(code: str, reason: str, region: str) -> DamagedAnswerError:
+    return DamagedAnswerError(
+        code, f"the body {reason}", operation=_OPERATION, region=region, status=200
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import ceil
 
@@ -21,6 +22,14 @@ def can_be_counted(query: Query) -> bool:
     if query.name == "severity":
         return query.value in _COUNTED_SEVERITIES
     return query.name in MEMBERS or not query.name
+
+
+def why_not_counted(query: Query) -> str:
+    """Return why the service has no count for a query that `can_be_counted` denies."""
+    if query.conditions:
+        names = " and ".join(sorted({query.name, *(one.name for one in query.conditions)}))
+        return f"the service counts by one filter at a time, not by {names} together"
+    return f"the service has no count of findings with {query.name} {query.value}"
 
 
 def calls_to_count(queries: Sequence[Query]) -> int:
@@ -72,13 +81,50 @@ def _between(before: int, pager: Pager, after: int) -> bool:
     return min(before, after) <= pager.written <= max(before, after)
 
 
+def agree(
+    pager: Pager, other: Mapping[str, int], before: Mapping[Query, int], after: Mapping[Query, int]
+) -> bool:
+    """Return whether two readings of a query agree, and differ from the count by the same number.
+
+    Where findings look like repetitions, a count below what was read is no evidence against the
+    count: some of them may be repetitions.
+
+    Args:
+        pager: the second reading.
+        other: the severities of the first.
+        before: the counts that the first was compared with.
+        after: the counts that the second was compared with.
+    """
+    query = pager.query
+    if pager.released and after[query] < pager.written:
+        return False
+    same = +Counter(other) == +Counter(pager.cursor.severities)
+    return same and before[query] - sum(other.values()) == after[query] - pager.written
+
+
+def is_what_was_counted(severities: Mapping[str, int], counts: Mapping[str, int]) -> bool:
+    """Return whether findings by severity are what the service counts, as far as it tells."""
+    by_severity = all(
+        counts.get(name.lower(), severities.get(name, 0)) == severities.get(name, 0)
+        for name in _COUNTED_SEVERITIES
+    )
+    return by_severity and sum(severities.values()) == counts["all"]
+
+
+def mismatch_text(pager: Pager, counts: Mapping[Query, int]) -> str:
+    """Return both numbers of a query that gave another number than the service counts."""
+    return (
+        f"{pager.written:,} findings were read, and the service counts {counts[pager.query]:,} "
+        f"({pager.query})"
+    )
+
+
 def mismatch(pager: Pager, counts: Mapping[Query, int]) -> CountMismatchError:
     """Return the error of a query that twice gave another number than the service counts."""
     target = pager.query.target
     return CountMismatchError(
         "CountMismatch",
-        f"{pager.written:,} findings were read, and the service counts {counts[pager.query]:,} "
-        f"({pager.query})",
+        mismatch_text(pager, counts),
         operation="ListImageScanFindingAggregations",
         account=target.account,
         region=target.region,

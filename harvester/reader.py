@@ -1,30 +1,32 @@
-"""Reads one target: its queries side by side, or one large chain cut into several."""
+"""Reads one target: its queries side by side, or one large chain split into several."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from harvester.aws.counts import count_severities
-from harvester.aws.cuts import possible_cuts
-from harvester.aws.findings import PageSizes, fetch_page
+from harvester.aws.cuts import choose_cut
+from harvester.aws.findings import fetch_page
+from harvester.aws.pagesizes import SURE_PER_PAGE, PageSizes
 from harvester.concurrency import each
 from harvester.errors import (
     ChainError,
     DamagedAnswerError,
     HarvesterError,
-    ServiceError,
     TokenRefusedError,
 )
 from harvester.events import FindingsWithdrawn, Listener, TargetSplit
-from harvester.model import Page, Query, Standing, Target
+from harvester.model import Cursor, Page, Query, Standing, Target
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import TargetSink
 from harvester.paging.channel import Channel
 from harvester.paging.pager import Pager
-from harvester.paging.splitter import QUERIES_AT_ONCE, Cut, best_of, is_enough, is_long
-from harvester.proof import calls_to_count, count_queries, doubtful, mismatch
+from harvester.paging.splitter import QUERIES_AT_ONCE, Cut
+from harvester.proof import can_be_counted
 from harvester.settings.sections import FindingSettings
+from harvester.trust import CountTrust
+from harvester.verifier import Verifier, severities_of
 
 # These end one query; the other queries of the same target may still be read.
 _OF_ONE_QUERY = (ChainError, DamagedAnswerError, TokenRefusedError)
@@ -43,6 +45,8 @@ class TargetReader:
         quarantine: where pages go that cannot be understood.
         width: how many calls fill the target's pace, as far as it is known beforehand.
         rest: how many calls the rest of the sweep takes, one after the other.
+        trust: what the run has found out about the service's counts.
+        doubted: an earlier run found that this target's counts differ from its list.
     """
 
     def __init__(
@@ -56,7 +60,11 @@ class TargetReader:
         quarantine: Quarantine,
         width: float = QUERIES_AT_ONCE,
         rest: float = 0.0,
+        trust: CountTrust | None = None,
+        doubted: bool = False,
     ) -> None:
+        target = Target(channel.account or "", channel.region)
+        self._target = target
         self._width = width
         self._rest = rest
         self._channel = channel
@@ -66,7 +74,20 @@ class TargetReader:
         self._split = chosen.split
         self._verify = chosen.verify
         self._quarantine = quarantine
-        self._countable = True
+        self._verifier = Verifier(
+            channel,
+            target,
+            emit,
+            verify=chosen.verify,
+            trust=trust or CountTrust(),
+            doubted=doubted,
+            read_again=self._read_again,
+        )
+
+    @property
+    def verified(self) -> bool | None:
+        """Whether what was read is what the service counts, None where it was not compared."""
+        return self._verifier.verified
 
     async def read(self, target: Target, queries: Sequence[Query]) -> None:
         """Read all findings of the queries.
@@ -74,69 +95,117 @@ class TargetReader:
         Raises the error of the first query that could not be read to its end; others may have
         been. A refusal, or a target that cannot be reached, stops them all.
         """
-        standing, before = self._sink.standing(target), dict[Query, int]()
-        if self._split != "none" and [query.name for query in queries] == [""]:
-            pagers = await self._read_whole(queries[0], standing, before)
+        standing = self._sink.standing(target)
+        if len(queries) == 1:
+            await self._read_one(queries[0], standing)
         else:
-            self._sink.begin(target, queries, None)
-            pagers = [self._pager(query, standing) for query in queries]
-            await self._read_all(pagers)
-        await self._prove(pagers, before)
+            await self._read_several(target, queries, standing)
         await self._sink.finished(target)
 
-    async def _read_whole(
-        self, query: Query, standing: Standing | None, before: dict[Query, int]
-    ) -> list[Pager]:
-        """Read a target without a filter: by one call where it is small, cut where it is large.
+    async def _read_several(
+        self, target: Target, queries: Sequence[Query], standing: Standing | None
+    ) -> None:
+        """Read some queries side by side; those that an earlier run has begun are counted again."""
+        self._sink.begin(target, queries, None)
+        if standing is not None and self._verify is not False:
+            # A token may be a position in a list that has changed: then a finding is read twice
+            # and another one is missing, which a count does not show.
+            half = {one for one, cursor in standing.cursors.items() if cursor.token is not None}
+            for query in filter(can_be_counted, queries):
+                if query in half:
+                    await self._sink.replace([query], query)
+                    standing = _without(standing, query)
+        pagers = [self._pager(query, standing) for query in queries]
+        await self._read_all(pagers)
+        await self._verifier.prove(pagers, {}, standing.cursors if standing else ())
 
-        Returns what is still to be proved; the service's count goes into `before`.
-        """
-        if standing is not None and standing.expected is not None:
-            before[query] = standing.expected
-            return await self._read_cut(query, list(standing.cursors), standing, before)
-        pager = self._pager(query, standing)
-        if pager.cursor.token is not None or pager.cursor.done:
-            await pager.read()
-            return [pager]
+    async def _read_one(self, query: Query, standing: Standing | None) -> None:
+        """Read what one query holds: by one call where it is small, split where it is large."""
+        if standing is not None and await self._read_on(query, standing):
+            return
+        if standing is not None:
+            # All of it: a new split may have parts of the same names.
+            await self._sink.replace(list(standing.cursors), query)
+        pager = self._pager(query)
         first = await pager.first()
-        counts = await self._count() if first.next_token is not None else None
-        cut = await self._choose(counts, first) if counts is not None else None
-        if counts is not None:
-            before[query] = counts["all"]
+        goes_on = first.next_token is not None and first.doubt is None
+        counts = (
+            await self._verifier.count_before(query, by_severity=self._may_split(query))
+            if goes_on
+            else {}
+        )
+        cut = await self._choose(counts, first) if self._may_split(query) and counts else None
         if cut is not None:
-            return await self._read_cut(query, cut.queries(query.target), None, before)
-        self._sink.begin(query.target, [query], None)
+            await self._read_split(query, cut.queries(query.target), counts)
+            return
+        known = {query: counts["all"]} if counts else {}
+        self._sink.begin(query.target, [query], known.get(query))
         await pager.read(first)
-        return [pager]
+        await self._verifier.prove([pager], known, ())
 
-    async def _read_cut(
+    async def _read_on(self, query: Query, standing: Standing) -> bool:
+        """Read on where an earlier run was killed; return False where all has to be read again.
+
+        What that run read may lack findings that are new, and its tokens may be positions in a
+        list that has changed. So its reading is continued only while the service's count is the
+        one that it began with, and is compared with a count of now in any case.
+        """
+        cursor = standing.cursors.get(query, Cursor())
+        if not self._verifier.relies_on_counts:
+            return False
+        if standing.expected is None:
+            if cursor.token is None and cursor.pages <= 1:
+                return False  # nothing, or all of it in a page: that costs as much as a count
+            counts = None
+        else:
+            counts = await self._verifier.count_before(query, by_severity=self._may_split(query))
+            if counts and counts["all"] != standing.expected:
+                return False
+        if query not in standing.cursors:
+            if counts and self._may_split(query):
+                await self._read_split(query, list(standing.cursors), counts, standing)
+            return bool(counts) and self._may_split(query)
+        self._sink.begin(query.target, [query], standing.expected)
+        pager = self._pager(query, standing)
+        await pager.read()
+        known = {query: counts["all"]} if counts else {}
+        await self._verifier.prove([pager], known, [query])
+        return True
+
+    def _may_split(self, query: Query) -> bool:
+        """Return whether a query may be split; the service takes no second filter beside its own."""
+        return self._split != "none" and not query.name and self._verifier.relies_on_counts
+
+    async def _read_split(
         self,
         whole: Query,
         parts: Sequence[Query],
-        standing: Standing | None,
-        before: dict[Query, int],
-    ) -> list[Pager]:
-        """Read the parts of a cut, and the whole instead where they are not all of it.
-
-        Returns what is still to be proved: nothing, since two readings are enough.
-        """
-        self._sink.begin(whole.target, parts, before[whole])
+        counts: Mapping[str, int],
+        standing: Standing | None = None,
+    ) -> None:
+        """Read the parts of a split, and the whole instead where they are not all of it."""
+        expected = counts["all"]
+        self._sink.begin(whole.target, parts, expected)
         by = tuple(dict.fromkeys(part.name for part in parts))
-        self._emit(
-            TargetSplit(target=whole.target, by=by, queries=len(parts), expected=before[whole])
-        )
+        self._emit(TargetSplit(target=whole.target, by=by, queries=len(parts), expected=expected))
         pagers = [self._pager(part, standing) for part in parts]
         await self._read_all(pagers)
-        if await self._is_all(pagers, before[whole]):
-            return []
+        counted = await self._verifier.is_all(pagers, counts, resumed=standing is not None)
+        if counted is None:
+            return
+        read = severities_of(pagers)
+        _log.info(
+            "%s: %s queries gave %s findings, and the service counts %s: reading it in one chain "
+            "instead",
+            whole.target,
+            len(pagers),
+            read.total(),
+            counted if counted >= 0 else f"{expected}, or other than that now",
+            extra={"event": "split_abandoned"},
+        )
         self._sink.begin(whole.target, [whole], None)
         again = await self._read_again(pagers, whole)
-        if self._verify is not False:
-            last = await self._count_again([whole])
-            await _settle([again], before, last)
-            if doubtful([again], before, last):
-                raise mismatch(again, last)
-        return []
+        await self._verifier.prove_instead(read, again, counted)
 
     async def _read_again(self, pagers: Sequence[Pager], by: Query) -> Pager:
         """Read a query in place of what some pagers have written, which is withdrawn."""
@@ -146,43 +215,6 @@ class TargetReader:
         pager = self._pager(by, hold=True)
         await pager.read()
         return pager
-
-    async def _prove(self, pagers: Sequence[Pager], before: Mapping[Query, int]) -> None:
-        """Hold what was read against the service's counts, and read twice what differs.
-
-        Raises:
-            CountMismatchError: it differs still.
-            ServiceError: the counts cannot be had, though they were asked for.
-        """
-        unproved = [one for one in pagers if before.get(one.query) != one.written]
-        queries = [one.query for one in unproved]
-        if self._verify is None:
-            several = any(one.cursor.pages > 1 for one in unproved)
-            wanted = several and calls_to_count(queries) == 1
-        else:
-            wanted = self._verify
-        after = await self._count_again(queries) if wanted else {}
-        await _settle(unproved, after)
-        wrong = doubtful(unproved, before, after)
-        if not wrong:
-            return
-        _log.info("%s: %s: reading it again", wrong[0].query.target, mismatch(wrong[0], after))
-        again = [await self._read_again([one], one.query) for one in wrong]
-        last = await self._count_again([one.query for one in again])
-        await _settle(again, after, last)
-        if still := doubtful(again, after, last):
-            raise mismatch(still[0], last)
-
-    async def _count_again(self, queries: Sequence[Query]) -> dict[Query, int]:
-        if not (self._countable or self._verify):
-            return {}
-        try:
-            return await count_queries(self._channel.hurried(), queries)
-        except ServiceError as error:
-            if self._verify:
-                raise
-            _log.debug("not verified: %s", error)
-            return {}
 
     async def _read_all(self, pagers: Sequence[Pager]) -> None:
         failures: list[HarvesterError] = []
@@ -197,59 +229,23 @@ class TargetReader:
         if failures:
             raise failures[0]
 
-    async def _is_all(self, pagers: Sequence[Pager], expected: int) -> bool:
-        """Return whether a cut gave just what the service counts: then, or else now.
-
-        More than the count is no proof either: a count that is too low would hide what the cut
-        does not hold.
-        """
-        read = sum(pager.written for pager in pagers)
-        if read != expected:
-            counts = await self._count()
-            if counts is None or read != counts["all"]:
-                _log.info(
-                    "%s: %s queries gave %s of %s findings: reading it in one chain instead",
-                    pagers[0].query.target,
-                    len(pagers),
-                    read,
-                    expected,
-                )
-                return False
-        return True
-
-    async def _count(self) -> dict[str, int] | None:
-        try:
-            return await count_severities(self._channel.hurried())
-        except ServiceError as error:
-            # Counting helps to be fast; the findings can be read without it. What hangs once is
-            # not asked for again.
-            _log.debug("not counted, so not cut: %s", error)
-            self._countable = False
-            return None
-
-    async def _choose(self, counts: dict[str, int], first: Page) -> Cut | None:
-        """Return how to cut a target whose first page has a token, None for one chain.
-
-        A cut that does not hold each finding of the first page, or less than the service
-        counts in all, is none: an unknown severity, a finding outside any pipeline.
-        """
-        findings, size = counts["all"], self._sizes.of(self._channel.region)
+    async def _choose(self, counts: Mapping[str, int], first: Page) -> Cut | None:
+        """Return how to split a target whose first page has a token, None for one chain."""
         # What the pace would allow at this moment does not count: it says nothing yet.
-        width = self._width
-        if self._split == "auto" and not is_long(findings, size, width, self._rest):
-            return None
-        cuts: list[Cut] = []
-        try:
-            async for cut in possible_cuts(self._channel.hurried(), self._split, counts, size):
-                if cut.findings >= findings and cut.holds(first.facets):
-                    cuts.append(cut)
-                if is_enough(best_of(cuts, findings, size, width), findings, size, width):
-                    break
-        except ServiceError as error:
-            _log.debug("no finer cut: %s", error)
-        if self._split != "auto":
-            return cuts[0] if cuts else None
-        return best_of(cuts, findings, size, width)
+        return await choose_cut(
+            self._channel.hurried(),
+            self._split,
+            counts,
+            first.facets,
+            page_size=self._page_size(first),
+            width=self._width,
+            rest=self._rest,
+        )
+
+    def _page_size(self, first: Page) -> int:
+        """Return how many findings a page has: less than was asked for, if the service says so."""
+        granted = self._sizes.of(self._target)
+        return min(granted, max(len(first.facets), SURE_PER_PAGE))
 
     def _pager(
         self, query: Query, standing: Standing | None = None, *, hold: bool = False
@@ -269,7 +265,10 @@ class TargetReader:
             try:
                 return await fetch_page(self._channel, self._sizes, query, token, place)
             except DamagedAnswerError as error:
-                raise self._quarantine.set_aside(query.target, error) from None
+                kept = self._quarantine.set_aside(query.target, error)
+                if error.page is None:
+                    raise kept from None
+                return replace(error.page, doubt=kept)
 
         cursor = standing.cursors.get(query) if standing is not None else None
         hold = self._verify is not False and (hold or not self._sink.withdraws)
@@ -278,8 +277,7 @@ class TargetReader:
         )
 
 
-async def _settle(pagers: Sequence[Pager], *counts: Mapping[Query, int]) -> None:
-    """Write what looked like repetitions, but where the service counts that it is none of its."""
-    for pager in pagers:
-        if pager.holds and all(known.get(pager.query) != pager.written for known in counts):
-            await pager.release()
+def _without(standing: Standing, query: Query) -> Standing:
+    """Return where a target stands apart from one query."""
+    cursors = {other: cursor for other, cursor in standing.cursors.items() if other != query}
+    return replace(standing, cursors=cursors)

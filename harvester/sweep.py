@@ -114,6 +114,7 @@ class Journey:
         self._calls = calls
         self._crew: Crew | None = None
         self._visitor = Visitor(exchange, settings.findings, settings.limits.max_rate)
+        self._told_not_compared = False
         self._matches = Matches(settings)
         self._sink: Sink | None = None
         self._ages = Ages()
@@ -146,6 +147,7 @@ class Journey:
                 standing = sink.standing(visit.target)
                 if standing is None or not standing.complete:
                     return await read_target(visit)
+                self._name_not_compared()
                 for cursor in standing.cursors.values():
                     if cursor.pages:
                         self._matches.resume()
@@ -187,7 +189,9 @@ class Journey:
         from harvester.processes.crew import open_crew  # noqa: PLC0415
         from harvester.processes.reading import Place  # noqa: PLC0415
 
-        place = Place(sink, quarantine, self._emit)
+        findings = self._settings.findings
+        filtered = bool(findings.filters or findings.pipelines)
+        place = Place(sink, quarantine, self._emit, filtered)
         async with open_crew(
             self._settings, others, place, self._visitor, self._exchange.clock
         ) as crew:
@@ -219,6 +223,16 @@ class Journey:
         self._emit_all(self._matches.of_targets(self._entry.partitions))
         if (nothing := self._matches.nothing()) is not None:
             self._emit(nothing)
+
+    def _name_not_compared(self) -> None:
+        """Warn, once, that a strict verification leaves out targets that an earlier run read."""
+        if self._settings.findings.verify and not self._told_not_compared:
+            self._told_not_compared = True
+            message = (
+                "--verify: targets that the interrupted run had completed are not compared again: "
+                "use --fresh to read them again"
+            )
+            self._emit(Warned(code="NotVerifiable", message=message))
 
     def _emit_all(self, found: Iterable[Event]) -> None:
         for event in found:
@@ -286,7 +300,8 @@ class Journey:
         rest = (later + 1) * len(targets) / self._settings.limits.max_concurrency
         for target in targets:
             rate, pages = self._memory.recall(target), self._memory.size(target)
-            await found.send(Visit(target, credentials, rate, pages, rest))
+            doubted = self._memory.doubts_counts(target)
+            await found.send(Visit(target, credentials, rate, pages, rest, doubted))
 
     def _end(self, outcome: Outcome, account: Account) -> None:
         self._emit(TargetFinished(outcome=replace(outcome, account_name=account.name)))
@@ -298,11 +313,13 @@ class Journey:
         self._memory.learn(target, ended.rate)
         if ended.rate is not None:
             self._emit(RateLearned(target=target, rate=ended.rate))
-        if ended.error is None:
+        if ended.error is None:  # what broke off says nothing about sizes and counts
             self._memory.note_size(target, self._tally.open[target].pages)
+            self._memory.note_counts(target, verified=ended.verified)
         if ended.globs is not None:
             self._matches.list(ended.globs)
-        self._emit(TargetFinished(outcome=self._tally.outcome(target, ended.error)))
+        outcome = replace(self._tally.outcome(target, ended.error), verified=ended.verified)
+        self._emit(TargetFinished(outcome=outcome))
 
 
 def _no_name(account: str, region: str | None, what: str) -> Outcome:

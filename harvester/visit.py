@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,8 +12,8 @@ from msgspec.structs import replace
 
 from harvester.aws.clients import Clients
 from harvester.aws.credentials import Credentials
-from harvester.aws.findings import PageSizes
 from harvester.aws.listings import list_pipelines
+from harvester.aws.pagesizes import PageSizes
 from harvester.clock import Clock
 from harvester.errors import HarvesterError, OutputError
 from harvester.events import Listener
@@ -28,6 +29,7 @@ from harvester.paging.splitter import width_at
 from harvester.reader import TargetReader
 from harvester.settings import AwsSettings, FindingSettings
 from harvester.stopping import LastCalls
+from harvester.trust import CountTrust
 
 _PAGES = 10.0
 _PAGES_HELD = 2
@@ -40,8 +42,9 @@ class Visit:
     """A target that was found, and the credentials to read it.
 
     From earlier runs: the rate that it granted, None where that is not known, and how many
-    pages it had, 0 where that is not known or not many. `rest` is how many calls it and those
-    that come later take at least, one after the other.
+    pages it had, 0 where that is not known or not many; `doubted` is whether the service's counts
+    were found to differ from its list. `rest` is how many calls it and those that come later take
+    at least, one after the other.
     """
 
     target: Target
@@ -49,6 +52,7 @@ class Visit:
     rate: float | None = None
     pages: float = 0.0
     rest: float = 0.0
+    doubted: bool = False
 
     @property
     def load(self) -> float:
@@ -61,12 +65,14 @@ class Ended:
     """How a visit ended: by an error, or else well.
 
     `rate` is what the target was found to grant, in calls a second; `globs` are those that
-    match a pipeline, None where no pipelines are selected by globs or they are not known.
+    match a pipeline, None where no pipelines are selected by globs or they are not known;
+    `verified` is that of the target's `Outcome`.
     """
 
     error: HarvesterError | None = None
     rate: float | None = None
     globs: tuple[str, ...] | None = None
+    verified: bool | None = None
 
 
 @asynccontextmanager
@@ -106,6 +112,7 @@ class Visitor:
         self._chosen = chosen
         self._max_rate = max_rate
         self._sizes = PageSizes(chosen.page_size)
+        self._trust = CountTrust()
 
     async def read(
         self, visit: Visit, sink: TargetSink, quarantine: Quarantine, *, chain: bool = False
@@ -115,8 +122,10 @@ class Visitor:
         What cannot be understood is set aside. Raises OutputError: the sink failed.
         """
         chosen = replace(self._chosen, split="none") if chain else self._chosen
+        reader: TargetReader | None = None
 
         async def read(channel: Channel, queries: tuple[Query, ...]) -> None:
+            nonlocal reader
             reader = TargetReader(
                 channel,
                 self._sizes,
@@ -126,10 +135,13 @@ class Visitor:
                 quarantine=quarantine,
                 width=width_at(visit.rate, self._max_rate),
                 rest=visit.rest,
+                trust=self._trust,
+                doubted=visit.doubted,
             )
             await reader.read(visit.target, queries)
 
-        return await self.visit(visit, read)
+        ended = await self.visit(visit, read)
+        return ended if reader is None else dataclasses.replace(ended, verified=reader.verified)
 
     async def visit(
         self, visit: Visit, do: Callable[[Channel, tuple[Query, ...]], Awaitable[None]]

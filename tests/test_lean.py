@@ -9,14 +9,20 @@ from typing import Any
 import orjson
 import pytest
 from aiobotocore.credentials import AioCredentials
+from aiohttp import web
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.aws.clients import Clients
 from harvester.aws.lean import Model
+from harvester.errors import ServiceError
+from harvester.paging.channel import Call
+from tests.serving import serving
 
 _URL = "https://imagebuilder.us-east-1.amazonaws.com/ListImageScanFindings"
+_SIGNER = AioCredentials("AKIAEXAMPLE", "key/of/the/caller", None)
 _VISIBLE = string.ascii_letters + string.digits + string.punctuation
 _WORDS = st.text(_VISIBLE, min_size=1, max_size=40)
 _KEYS = st.builds(
@@ -111,3 +117,40 @@ def test_what_is_signed_in_another_way_is_no_model(method: str, authorization: s
     headers = {"Authorization": authorization} if authorization else {}
 
     assert Model.of(AWSRequest(method, _URL, headers, b"{}").prepare()) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "own"),
+    [
+        (403, "SignatureDoesNotMatch", 2),
+        (403, "InvalidSignatureException", 2),
+        (404, "UnknownOperationException", 2),
+        (302, "", 2),
+        (403, "AccessDeniedException", 1),
+        (429, "CallRateLimitExceededException", 1),
+    ],
+)
+async def test_a_request_that_is_refused_for_its_form_is_made_by_the_sdk_again(
+    status: int, code: str, own: int
+) -> None:
+    """Requests of the SDK's own carry an id; those made after a model carry none."""
+    made: list[bool] = []
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        await request.read()
+        made.append("amz-sdk-invocation-id" in request.headers)
+        if len(made) == 1:
+            headers = {"x-amzn-ErrorType": code} if code else {}
+            return web.Response(status=status, headers=headers, body=b"{}")
+        return web.Response(body=b'{"findings":[]}')
+
+    call = Call("imagebuilder", "us-east-1", "list_image_scan_findings", {}, "1" * 12)
+    async with (
+        serving(handle) as url,
+        Clients(profile=None, endpoint_url=url, max_connections=2) as clients,
+    ):
+        with pytest.raises(ServiceError):
+            await clients.call(call, _SIGNER)
+        for _ in range(3):
+            assert await clients.call(call, _SIGNER) == b'{"findings":[]}'
+    assert made == [True] * own + [False] * (4 - own)

@@ -131,3 +131,25 @@ def test_links_beside_it_and_in_its_place_are_not_followed(tmp_path: Path) -> No
     assert precious.read_text() == "not ours"
     assert not path.is_symlink()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_counts_that_differ_are_remembered_until_they_match(tmp_path: Path) -> None:
+    path = tmp_path / "rates.json"
+    memory = Memory(path)
+    memory.keep_to("http://127.0.0.1:1")
+    memory.note_counts(ONE, verified=False)
+    memory.note_counts(OTHER, verified=True)
+    memory.save()
+    later = Memory(path)
+    later.load()
+    assert not later.doubts_counts(ONE), "that is another endpoint"
+    later.keep_to("http://127.0.0.1:1")
+    assert (later.doubts_counts(ONE), later.doubts_counts(OTHER)) == (True, False)
+    later.note_counts(ONE, verified=None)
+    assert later.doubts_counts(ONE), "not compared"
+    later.note_counts(ONE, verified=True)
+    later.save()
+    last = Memory(path)
+    last.load()
+    last.keep_to("http://127.0.0.1:1")
+    assert not last.doubts_counts(ONE)

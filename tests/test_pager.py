@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from harvester.aws.bodies import decode_line, page_of
 from harvester.errors import ChainError, DamagedAnswerError, RefusedError, TokenRefusedError
-from harvester.model import Condition, Finding, Page, Query, Target
+from harvester.model import BROKEN, Condition, Finding, Page, Query, Target
 from harvester.paging.pager import ChainLimits, Pager
 from harvester.tally import Tally
 
@@ -102,6 +103,40 @@ async def test_a_chain_is_read_to_its_absent_token() -> None:
     assert sink.tokens == ["a", "b", None], "where the query stands after each page"
     assert (tally.pages, tally.findings, tally.severities) == (3, 3, {"HIGH": 3})
     assert tally.open[TARGET].pages == 3
+
+
+ODD = DamagedAnswerError("UnexpectedAnswer", "odd", operation="Operation")
+
+
+async def test_a_token_that_cannot_be_sent_ends_the_chain_with_its_findings_kept() -> None:
+    sink = Sink()
+    answers: Answers = {
+        None: [_page(1, "a")],
+        "a": [replace(_page(2, BROKEN), doubt=ODD)],
+    }
+    with pytest.raises(DamagedAnswerError) as caught:
+        await _read(answers, sink=sink)
+
+    assert caught.value is ODD
+    assert sink.numbers == [1, 2]
+    assert sink.tokens == ["a", BROKEN], "a resume reads the query again"
+
+
+async def test_a_page_that_lacks_items_is_written_and_the_chain_is_read_to_its_end() -> None:
+    sink, tally = Sink(), _tally()
+    answers: Answers = {
+        None: [_page(1, "a")],
+        "a": [replace(_page(2, "b"), doubt=ODD)],
+        "b": [_page(3, "c")],
+        "c": [_page(4, None)],
+    }
+    with pytest.raises(DamagedAnswerError) as caught:
+        await _read(answers, sink=sink, tally=tally)
+
+    assert caught.value is ODD
+    assert sink.numbers == [1, 2, 3, 4]
+    assert sink.tokens == ["a", BROKEN, BROKEN, BROKEN], "a resume reads the query again"
+    assert tally.pages == 4
 
 
 async def test_an_empty_target_is_one_page() -> None:

@@ -565,6 +565,43 @@ async def test_damage_that_stays_raises_and_is_never_an_empty_page(lab: Lab, kin
     assert len(lab.service.requests) == 3
 
 
+@pytest.mark.parametrize("token", [5, False, {"a": 1}, ["A"]])
+async def test_findings_before_a_token_that_is_no_string_are_yielded(lab: Lab, token: Any) -> None:
+    odd = says(200, {"findings": [{"title": "x"}], "nextToken": token})
+    lab.service.script.extend([odd] * 3)
+    pages = aiter(lab.ours(fault_attempts=3).paginate())
+    assert [finding["title"] for finding in (await anext(pages))["findings"]] == ["x"]
+    with pytest.raises(DamagedAnswerError, match="nextToken that is not a string") as caught:
+        await anext(pages)
+    assert (caught.value.region, caught.value.status) == ("eu-west-1", 200)
+
+
+@pytest.mark.parametrize("token", ["", None])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\r\n "])
+async def test_an_empty_token_ends_the_chain_whatever_surrounds_the_body(
+    lab: Lab, token: str | None, before: bytes
+) -> None:
+    body = json.dumps({"findings": [{"title": "x"}], "nextToken": token})
+    lab.service.script.append(says(200, before.decode() + body + "\n"))
+    assert [one["title"] for one in (await full(lab.ours()))["findings"]] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("html", "cannot be read as JSON"),
+        ("empty", "is empty"),
+        ("list", "not an object"),
+        ("no-list", "without a list of findings"),
+        ("null-finding", "findings that are not objects"),
+    ],
+)
+async def test_a_refusal_says_which_part_cannot_be_read(lab: Lab, kind: str, reason: str) -> None:
+    lab.service.script.append(DAMAGES[kind])
+    with pytest.raises(DamagedAnswerError, match=reason):
+        await full(lab.ours(fault_attempts=1))
+
+
 async def test_a_fault_that_stays_raises_the_clients_own_error(lab: Lab) -> None:
     lab.service.script.extend([FAULTS["503"]] * 4)
     with pytest.raises(ClientError) as caught:

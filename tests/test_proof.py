@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harvester.aws.findings import PageSizes
+from harvester.aws.pagesizes import PageSizes
 from harvester.clock import Clock
 from harvester.errors import CountMismatchError, RefusedError
 from harvester.model import Condition, Query
@@ -77,13 +77,13 @@ async def test_a_finding_that_one_reading_lacks_is_found_by_the_second() -> None
     service = FakeImageBuilder(make(450), swallowed=1)
     sink, error = await read(service)
     assert (titles(sink), error) == (multiset(service.findings), None)
-    assert service.calls == {LIST: 10, COUNT: 2}
+    assert service.calls == {LIST: 10, COUNT: 3}
 
 
 @pytest.mark.parametrize("split", ["none", "auto"])
 async def test_a_difference_that_stays_makes_it_incomplete_with_both_numbers(split: Any) -> None:
     service = FakeImageBuilder(make(450), swallowed=1000)
-    sink, error = await read(service, split=split)
+    sink, error = await read(service, split=split, verify=True)
     assert isinstance(error, CountMismatchError)
     assert error.code == "CountMismatch"
     assert error.message.startswith("446 findings were read, and the service counts 450")
@@ -92,7 +92,7 @@ async def test_a_difference_that_stays_makes_it_incomplete_with_both_numbers(spl
 
 async def test_a_cut_and_the_chain_after_it_are_two_readings() -> None:
     service = FakeImageBuilder(make(4000), counted=lambda true, _: true + 3)
-    sink, error = await read(service, split="severity")
+    sink, error = await read(service, split="severity", verify=True)
     assert isinstance(error, CountMismatchError)
     assert titles(sink) == multiset(service.findings)
     assert service.filters.count(None) == 1 + 40
@@ -134,7 +134,7 @@ async def test_each_filter_that_the_service_counts_by_is_verified(name: str) -> 
     assert error is None
     assert len(sink.lines) == sum(by[query.value] for query in queries)
     assert service.calls[COUNT] == 1
-    _, error = await read(FakeImageBuilder(findings, swallowed=10_000), queries)
+    _, error = await read(FakeImageBuilder(findings, swallowed=10_000), queries, verify=True)
     assert isinstance(error, CountMismatchError)
 
 

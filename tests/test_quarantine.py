@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.aws.findings import PageSizes
+from harvester.aws.pagesizes import PageSizes
 from harvester.clock import Clock
 from harvester.errors import MOST_KEPT, DamagedAnswerError
 from harvester.model import Query, Target
@@ -179,7 +179,7 @@ class Odd:
         return self.body
 
 
-async def _read(body: bytes, folder: Path) -> Tally:
+async def _read(body: bytes, folder: Path, calls: int = RetryPolicy().fault_attempts) -> Tally:
     tally = Tally(Clock().now)
     service = Odd(body)
     exchange = Exchange(service, FairSlots(64), tally, Clock(sleep=no_wait), RetryPolicy())
@@ -195,7 +195,7 @@ async def _read(body: bytes, folder: Path) -> Tally:
     tally.found(TARGET)
     with pytest.raises(DamagedAnswerError) as caught:
         await reader.read(TARGET, [Query(TARGET)])
-    assert service.calls == RetryPolicy().fault_attempts, "asked for again first"
+    assert service.calls == calls, "asked for again first"
     tally.finish(TARGET, caught.value)
     return tally
 
@@ -208,12 +208,6 @@ async def _read(body: bytes, folder: Path) -> Tally:
         b"<html><body>Sign in</body></html>",
         b'{"findings":{"a":1}}',
         b'{"findings":null}',
-        b'{"findings":[null]}',
-        b'{"findings":["CVE-1"]}',
-        b'{"findings":[{"title":"one"},[]]}',
-        b'{"findings":[],"nextToken":7}',
-        b'{"findings":[],"nextToken":["A"]}',
-        b'{"findings":[],"nextToken":""}',
         b'{"findings":[{"title":"cut o',
         b'{"findings":[{"a":' + b"[" * 5_000 + b"]" * 5_000 + b"}]}",
         b'{"findings":[{"a":' + b"[" * 100_000,
@@ -232,6 +226,29 @@ async def test_a_page_that_cannot_be_understood_makes_its_target_incomplete(
         "DamagedAnswer",
     )
     path = tmp_path / "kept" / "111122223333-eu-west-1-1.body"
+    assert problem.message.endswith(f"; its body is kept in {path}")
+    assert path.read_bytes() == body
+
+
+@pytest.mark.parametrize(
+    ("body", "findings", "reason"),
+    [
+        (b'{"findings":[{},null]}', 1, "holds 2 findings, of which 1 are not objects"),
+        (b'{"findings":["CVE-1"]}', 0, "holds 1 findings, of which 1 are not objects"),
+        (b'{"findings":[{}],"nextToken":7}', 1, "has a nextToken that is a number"),
+        (b'{"findings":[{}],"nextToken":["A"]}', 1, "has a nextToken that is a list"),
+    ],
+    ids=lambda one: repr(one)[:40],
+)
+async def test_an_odd_page_is_written_as_far_as_it_can_be_read_and_its_body_is_kept(
+    tmp_path: Path, body: bytes, findings: int, reason: str
+) -> None:
+    tally = await _read(body, tmp_path / "kept", RetryPolicy().name_attempts)
+    (problem,) = tally.problems
+    assert (problem.status, problem.findings) == ("incomplete", findings)
+    assert problem.code == "UnexpectedAnswer"
+    path = tmp_path / "kept" / "111122223333-eu-west-1-1.body"
+    assert reason in problem.message
     assert problem.message.endswith(f"; its body is kept in {path}")
     assert path.read_bytes() == body
 

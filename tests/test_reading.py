@@ -72,11 +72,12 @@ class Bench:
         *,
         withdraws: bool = True,
         folder: Path | None = None,
+        filtered: bool = False,
     ) -> None:
         self.sink = Sink(standing, withdraws=withdraws)
         self.tally = Tally(lambda: 0.0)
         self.tally.found(_TARGET)
-        place = Place(self.sink, Quarantine(folder), self.tally)
+        place = Place(self.sink, Quarantine(folder), self.tally, filtered)
         self.reading = Reading(place, Visit(_TARGET, cast("Any", None), 2.5))
 
     async def write(self, query: Query, token: str | None) -> None:
@@ -210,6 +211,15 @@ async def test_queries_of_a_filter_begin_again_each(conditions: tuple[Condition,
     bench.reading.lost()
     await bench.reading.withdraw()
     assert bench.sink.replaced == [((query,), query) for query in queries]
+    bench.check()
+
+
+async def test_a_filtered_chain_whose_count_is_known_is_no_split() -> None:
+    bench = Bench(filtered=True)
+    bench.reading.begun(Begun(_TARGET, (_HIGH,), 9))
+    await bench.write(_HIGH, "a")
+    assert await bench.reading.withdraw()
+    assert bench.sink.replaced == [((_HIGH,), _HIGH)]
     bench.check()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.aws.bodies import page_of
-from harvester.aws.findings import PageSizes
+from harvester.aws.pagesizes import PageSizes
 from harvester.clock import Clock
 from harvester.errors import CountMismatchError, ServiceError
 from harvester.model import Page, Query
@@ -154,7 +154,7 @@ async def test_a_longer_repetition_is_not_recognized_and_not_called_complete(
     sink: type[Streamed], split: str
 ) -> None:
     service = FakeImageBuilder(make(450), repeated=11)
-    found, error = await read(service, sink(), split=split)
+    found, error = await read(service, sink(), split=split, verify=True)
     assert isinstance(error, CountMismatchError)
     assert not held(service) - found
 

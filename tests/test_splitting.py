@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -12,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.aws.cuts import Split
-from harvester.aws.findings import PageSizes
+from harvester.aws.pagesizes import PageSizes
 from harvester.clock import Clock
 from harvester.model import Query, Target
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import StreamSink
-from harvester.paging.channel import Exchange
+from harvester.paging.channel import Call, Exchange
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
 from harvester.paging.splitter import (
@@ -170,6 +171,20 @@ async def test_a_cut_that_gains_nothing_is_not_made(calls: int, width: float, re
     assert titles(sink) == multiset(service.findings)
     assert set(service.filters) == {None}
     assert service.calls == {"list_image_scan_findings": calls, COUNT: 1}
+
+
+async def test_a_service_that_returns_less_than_it_was_asked_for_is_split_by_its_real_pages() -> (
+    None
+):
+    class Sparing(FakeImageBuilder):
+        async def call(self, call: Call, signer: Any) -> bytes:
+            sizes = {"maxResults": 25} if "maxResults" in call.parameters else {}
+            parameters = {**call.parameters, **sizes}
+            return await super().call(replace(call, parameters=parameters), signer)
+
+    service = Sparing(make(2000))
+    assert titles(await read(service, "auto")) == multiset(service.findings)
+    assert any(service.filters), "eighty pages of 25, not twenty of 100"
 
 
 async def test_one_that_gains_little_costs_little() -> None:

@@ -8,8 +8,6 @@ that hold the same; tests/test_bodies.py compares them.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from codecs import getincrementaldecoder
 from datetime import datetime, timedelta
@@ -17,18 +15,18 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-import orjson
 
+from harvester.aws.envelopes import (
+    ESCAPED_LETTER,
+    Envelope,
+    UnreadableError,
+    decode_json,
+    open_envelope,
+)
 from harvester.errors import DamagedAnswerError
 from harvester.model import Details, Facets, Finding, Page
-from harvester.output.ndjson import encode_lines
+from harvester.output.ndjson import encode_line, encode_lines
 from harvester.timestamps import iso_json, iso_milliseconds
-
-# orjson reads integers beyond 64 bits as floats and so changes them; 19 digits in a row is
-# where that can begin. Such a body, rare, is decoded by the standard library instead. (A
-# regular expression finds them too, in ten times the time: bench/micro.py.)
-_DIGITS_TO_ZERO = bytes(48 if byte in b"0123456789" else 0 for byte in range(256))
-_LONG_NUMBER = b"0" * 19
 
 _TIMESTAMPS = ("firstObservedAt", "updatedAt")
 _PACKAGE_TIMESTAMPS = ("vendorCreatedAt", "vendorUpdatedAt")
@@ -54,8 +52,6 @@ _MICROSECOND = timedelta(microseconds=1)
 _first_of, _updated_of = map(attrgetter, _TIMESTAMPS)
 _created_of, _vendor_updated_of = map(attrgetter, _PACKAGE_TIMESTAMPS)
 _details_of = attrgetter("packageVulnerabilityDetails")
-# Letters need no escape; a name written with one would be a timestamp that is not found above.
-_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _CHUNK = 8192
 
 
@@ -63,18 +59,42 @@ def decode_page(body: bytes, *, account: str, region: str) -> Page:
     """Return the page that a ListImageScanFindings body holds, its timestamps as ISO 8601.
 
     Raises:
-        DamagedAnswerError: it is not JSON with a list of findings, each an object, and a
-            next token that is a string or absent.
+        DamagedAnswerError: it holds no list of findings; or there is a doubt about the list or
+            the next token, and then the error's `page` has the findings that can be read.
     """
     page = _copied(body)
     if page is not None:
         return page
-    findings, token = decode_list(
-        body, "findings", operation="ListImageScanFindings", account=account, region=region
-    )
-    for finding in findings:
+    operation = "ListImageScanFindings"
+    where = {"operation": operation, "account": account, "region": region}
+    envelope = _envelope(body, "findings", **where)
+    for finding in envelope.items:
         _rewrite_timestamps(finding)
-    return page_of(findings, token)
+    page, doubts = _encoded(envelope)
+    if not doubts:
+        return page
+    error = _refused("UnexpectedAnswer", body, "; it ".join(doubts), **where)
+    error.page = page
+    raise error
+
+
+def _encoded(envelope: Envelope) -> tuple[Page, tuple[str, ...]]:
+    """Return the page of an envelope's findings, and all doubts about it."""
+    try:
+        return page_of(envelope.items, envelope.token), envelope.doubts
+    except DamagedAnswerError:
+        findings = [one for one in envelope.items if _can_be_written(one)]
+    lost = len(envelope.items) - len(findings)
+    doubt = f"holds {len(envelope.items):,} findings, of which {lost:,} are nested too deep"
+    return page_of(findings, envelope.token), (*envelope.doubts, doubt)
+
+
+def _can_be_written(finding: Finding) -> bool:
+    try:
+        encode_line(finding)
+    except DamagedAnswerError:
+        return False
+    return True
 
 
 def page_of(findings: list[Finding], token: str | None) -> Page:
@@ -92,19 +112,20 @@ def decode_line(line: bytes) -> Finding:
     Raises:
         DamagedAnswerError: it is nested too deep for a decoder, as no finding is.
     """
-    finding: Finding | None = _decode(line)
-    if finding is None:
+    try:
+        finding: Finding = decode_json(line)
+    except (ValueError, RecursionError):
         raise DamagedAnswerError(
             "DamagedAnswer",
-            "a finding is nested too deep to be read",
+            "a line of findings cannot be decoded",
             operation="ListImageScanFindings",
-        )
+        ) from None
     return finding
 
 
 def _copied(body: bytes) -> Page | None:
     """Return the page of a body that has nothing unusual, copied as far as possible."""
-    if b"\n" in body or b"\r" in body or _ESCAPED_LETTER.search(body):
+    if b"\n" in body or b"\r" in body or ESCAPED_LETTER.search(body):
         return None
     try:
         _check_utf_8(body)
@@ -129,8 +150,10 @@ def _cut(body: bytes) -> tuple[memoryview, str | None]:
     if head is None:
         raise ValueError("no list of findings")
     tail = body[end:]
-    token = _read_envelope(head[0] + tail).nextToken
-    if token == "" or b'"findings"' in tail:
+    envelope = head[0] + tail
+    token = _read_envelope(envelope).nextToken or None
+    # A name that occurs twice has two values, of which the decoder shows one.
+    if envelope.count(b'"findings"') > 1 or envelope.count(b'"nextToken"') > 1:
         raise ValueError("an unusual answer")
     comma = b", " if head[0].endswith(b" [") else b","
     text = body.replace(b"}%b{%b" % (comma, head[1]), b"}\n{" + head[1])
@@ -210,51 +233,34 @@ def decode_list(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return the objects under `key` and the next token of a listing's body.
 
-    Only an absent token ends a chain; an empty text is no token, and so the answer is damaged.
+    An absent, null or empty token ends the chain. A listing about which there is a doubt is
+    refused: accounts, images and counts that it lacks would go unnoticed.
     """
-    answer = _decode(body)
-    items = answer.get(key) if isinstance(answer, dict) else None
-    token = answer.get("nextToken") if isinstance(answer, dict) else None
-    if (
-        not isinstance(items, list)
-        or not all(isinstance(item, dict) for item in items)
-        or not (token is None or (isinstance(token, str) and token))
-    ):
-        raise DamagedAnswerError(
-            "DamagedAnswer",
-            f"the body of {len(body)} bytes is not JSON with a list of {key}",
-            operation=operation,
-            account=account,
-            region=region,
-            status=200,
-        )
-    return items, token
+    where = {"operation": operation, "account": account, "region": region}
+    envelope = _envelope(body, key, **where)
+    if envelope.doubts:
+        raise _refused("UnexpectedAnswer", body, "; it ".join(envelope.doubts), **where)
+    return envelope.items, envelope.token
 
 
-def _decode(body: bytes) -> Any:
-    if _LONG_NUMBER not in body.translate(_DIGITS_TO_ZERO):
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            pass  # perhaps a lone surrogate or NaN, which the standard library reads
+def _envelope(body: bytes, key: str, **where: str) -> Envelope:
     try:
-        return json.loads(body, parse_float=_finite, parse_int=_whole, parse_constant=str)
-    except (ValueError, RecursionError):
-        return None
+        return open_envelope(body, key)
+    except UnreadableError as error:
+        raise _refused("DamagedAnswer", body, str(error), **where) from None
 
 
-def _finite(text: str) -> float | str:
-    # A float too large for a double is kept as its digits, as the API's JSON protocol
-    # writes what JSON has no number for ("NaN", "Infinity").
-    number = float(text)
-    return number if math.isfinite(number) else text
-
-
-def _whole(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:  # thousands of digits, which Python refuses to convert
-        return text
+def _refused(
+    code: str, body: bytes, reason: str, *, operation: str, account: str, region: str
+) -> DamagedAnswerError:
+    return DamagedAnswerError(
+        code,
+        f"the body of {len(body)} bytes {reason}",
+        operation=operation,
+        account=account,
+        region=region,
+        status=200,
+    )
 
 
 def _rewrite_timestamps(finding: Finding) -> None:

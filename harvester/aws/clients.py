@@ -32,6 +32,17 @@ would not stop a body that drips."""
 
 _CONNECT_SECONDS = 10.0
 _NOT_GOOD = 300
+_BAD_REQUEST = 400
+_NOT_FOUND = 404
+_OF_THE_REQUEST = frozenset(
+    {
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "SignatureDoesNotMatch",
+        "UnknownOperationException",
+    }
+)
 _signer: ContextVar[AioCredentials] = ContextVar("signer")
 
 
@@ -132,10 +143,16 @@ class Clients:
 
     async def _image_builder(self, client: Any, call: Call) -> bytes:
         model = self._models.get((call.region, call.operation))
-        if model is not None:
-            request = model.request(call.parameters, _signer.get())
-            return await _send(client, request, call.operation)
-        answer = await getattr(client, call.operation)(**call.parameters)
+        try:
+            if model is not None:
+                request = model.request(call.parameters, _signer.get())
+                return await _send(client, request, call.operation)
+            answer = await getattr(client, call.operation)(**call.parameters)
+        except ClientError as error:
+            if _is_of_the_request(error):
+                # The next one is the SDK's own again: it may have learned better meanwhile.
+                self._models.pop((call.region, call.operation), None)
+            raise
         raw: bytes = answer["raw"]
         return raw
 
@@ -183,6 +200,13 @@ async def _send(client: Any, request: Any, operation: str) -> bytes:
             error_answer(response.status_code, response.headers, body), operation_name(operation)
         )
     return body
+
+
+def _is_of_the_request(error: ClientError) -> bool:
+    """Return whether a service refused how a request was made, and not what it asked."""
+    status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+    code = error.response["Error"].get("Code", "")
+    return code in _OF_THE_REQUEST or _NOT_GOOD <= status < _BAD_REQUEST or status == _NOT_FOUND
 
 
 def _veiled(answer: Any) -> Any:

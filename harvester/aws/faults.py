@@ -56,6 +56,7 @@ _TOO_MANY_REQUESTS = 429
 _REQUEST_TIMEOUT = 408
 _SERVER_ERROR = 500
 _LONGEST_CODE = 100
+_CLOSED = "the connection was closed before the whole answer had arrived"
 
 
 def classify(code: str, status: int | None) -> type[errors.ServiceError]:
@@ -106,14 +107,14 @@ def translate(
 
 def _read_failure(error: BaseException) -> tuple[type[errors.ServiceError], str, str]:
     if isinstance(error, TimeoutError | sdk.ReadTimeoutError | sdk.ConnectTimeoutError):
-        return errors.TransientError, "Timeout", "no whole answer arrived in time"
+        return errors.TransientError, "Timeout", "no complete answer within the time limit"
     if isinstance(error, BodyTooLargeError):
         return errors.DamagedAnswerError, "BodyTooLarge", str(error)
     if isinstance(error, ResponseParserError | LookupError | TypeError | AttributeError):
         # The SDK's parsers stumble over garbage in many ways.
-        return errors.DamagedAnswerError, "DamagedAnswer", "the body is not what the API says"
+        return errors.DamagedAnswerError, "DamagedAnswer", _unparsed(error)
     if isinstance(error, sdk.ConnectionClosedError | sdk.IncompleteReadError):
-        return errors.TransientError, "ConnectionClosed", "the answer was cut off"
+        return errors.TransientError, "ConnectionClosed", _CLOSED
     return _read_network_failure(error)
 
 
@@ -125,6 +126,11 @@ def _read_network_failure(error: BaseException) -> tuple[type[errors.ServiceErro
     return errors.RefusedError, type(error).__name__, str(error)
 
 
+def _unparsed(error: BaseException) -> str:
+    # The SDK's own text may quote the body.
+    return f"the SDK could not parse the answer ({type(error).__name__})"
+
+
 def _read_answer(
     response: dict[str, Any], now: Callable[[], float]
 ) -> tuple[type[errors.ServiceError], str, str, int | None]:
@@ -134,7 +140,7 @@ def _read_answer(
     code = str(found.get("Code") or f"HTTP{status}")
     message = str(found.get("Message") or "")
     if code in _SIGNATURE_CODES:
-        message = "the service computed another signature: the secret key is not the right one"
+        message = "the service computed another signature for this request"
     ahead = _seconds_ahead(about.get("HTTPHeaders", {}).get("date"), now)
     if ahead is not None and (
         code == _SKEWED or (code in _MAYBE_SKEWED and abs(ahead) >= _TOLERATED_SECONDS)

@@ -27,14 +27,21 @@ async def list_parsed(
     """Return all items of a listing that the SDK parses, of Organizations or EC2."""
 
     def read(answer: dict[str, Any]) -> Listed:
+        items, token = answer.get(key), answer.get("NextToken") or None
         # The SDK parses garbage as an answer without the list; a real one always has it.
-        if not isinstance(answer.get(key), list):
-            raise DamagedAnswerError(
-                "DamagedAnswer", f"the answer has no {key}", operation=operation_name(operation)
-            )
-        return answer[key], answer.get("NextToken")
+        if not isinstance(items, list):
+            raise _damaged(operation, f"the answer has no list of {key}")
+        if not all(isinstance(item, dict) for item in items):
+            raise _damaged(operation, f"an item of the answer's {key} is not an object")
+        if not (token is None or isinstance(token, str)):
+            raise _damaged(operation, "the answer's NextToken is not a string")
+        return items, token
 
     return await list_all(channel, operation, parameters or {}, read, "NextToken")
+
+
+def _damaged(operation: str, message: str) -> DamagedAnswerError:
+    return DamagedAnswerError("DamagedAnswer", message, operation=operation_name(operation))
 
 
 async def _list_raw(
@@ -107,7 +114,7 @@ async def list_all(
         if token in seen:
             raise ChainError(
                 "TokenRepeated",
-                "the service gave a token for the second time",
+                "the service returned a next token that it had returned before",
                 operation=operation_name(operation),
                 account=channel.account,
                 region=channel.region,

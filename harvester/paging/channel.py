@@ -91,7 +91,7 @@ class _ShortWire:
             return await self.wire.call(call, signer)
         raise TransientError(
             "Timeout",
-            "no whole answer arrived in five seconds",
+            f"no complete answer within {_HURRIED_SECONDS:.0f} seconds",
             operation=call.operation,
             account=call.account,
             region=call.region,
@@ -140,7 +140,7 @@ class Exchange:
 class Channel:
     """The calls of one account to one service in one region.
 
-    With `in_haste`, they can be done without, and are given up soon.
+    With a policy for `haste`, they can be done without, and are given up soon.
     """
 
     exchange: Exchange
@@ -149,11 +149,11 @@ class Channel:
     credentials: Keys
     pacer: Pacer
     account: str | None = None
-    in_haste: bool = False
+    haste: RetryPolicy | None = None
 
-    def hurried(self) -> Channel:
+    def hurried(self, attempts: int = _HURRIED.fault_attempts) -> Channel:
         """Return the same channel for calls that can be done without: it gives up soon."""
-        return replace(self, in_haste=True)
+        return replace(self, haste=replace(_HURRIED, fault_attempts=attempts))
 
     def place(self) -> Slot:
         """Return a place for one page: see `Exchange.room`."""
@@ -179,7 +179,7 @@ class Channel:
         asking = _Asking(self, operation, about or self.account)
         return await call_patiently(
             lambda: asking.attempt(partial(self._attempt, asking, parameters, read, place)),
-            policy=_HURRIED if self.in_haste else self.exchange.policy,
+            policy=self.haste or self.exchange.policy,
             clock=asking.clock(),
             on_error=asking.failed,
         )
@@ -275,7 +275,7 @@ class Channel:
         return answer
 
     async def _ask(self, call: Call, signer: Any) -> Any:
-        wire = _ShortWire(self.exchange.wire) if self.in_haste else self.exchange.wire
+        wire = _ShortWire(self.exchange.wire) if self.haste else self.exchange.wire
         self.exchange.emit(self.about(RequestSent, call.operation))
         return await wire.call(call, signer)
 
@@ -319,7 +319,7 @@ class _Asking:
                 channel.region,
                 self.account,
                 timeouts=self.timeouts,
-                hurried=channel.in_haste,
+                hurried=channel.haste is not None,
             )
             self.shared_seconds += now() - began
             try:

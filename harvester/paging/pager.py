@@ -59,6 +59,7 @@ class Pager:
     Attributes:
         query: what it reads.
         cursor: where the query stands.
+        released: how many findings that look like repetitions were written after all.
     """
 
     def __init__(
@@ -81,10 +82,12 @@ class Pager:
         self._limits = limits or ChainLimits()
         self._seen: set[bytes] = set()
         self.cursor = cursor or Cursor()
+        self.released = 0
         self._restarts = 0
         self._empty = 0
         self._resumed = self.cursor.token is not None
         self._repeats = Repeats() if hold else None
+        self._doubt: ServiceError | None = None
         if self.cursor.token is not None:
             self._seen.add(_digest(self.cursor.token))
         if cursor is not None:
@@ -111,6 +114,7 @@ class Pager:
         """Write what was held back: there is no proof that it is a repetition."""
         if self._repeats:
             page = self._repeats.take(self.cursor.token)
+            self.released += len(page.facets)
             await self._write(page, pages=0)
 
     async def first(self) -> Page:
@@ -120,16 +124,22 @@ class Pager:
         return page
 
     async def read(self, first: Page | None = None) -> None:
-        """Read the chain to its absent token.
+        """Read the chain to its end: a page without a next token.
+
+        A page with a doubt is written like any other, and the chain is followed as far as its
+        tokens lead; the doubt is raised after the last page.
 
         Raises:
-            ServiceError: a page could not be had, or the chain (`ChainError`) has no end.
+            ServiceError: a page could not be had, a page was doubtful, or the chain
+                (`ChainError`) has no end.
         """
         try:
             if first is not None:
                 await self._take(first)
             while not self.cursor.done:
                 await self._take(await self._next())
+            if self._doubt is not None:
+                raise self._doubt
         except ServiceError:
             await self.release()
             raise
@@ -172,10 +182,15 @@ class Pager:
                 await self._start_over()
                 return
             ours = replace(ours, next_token=BROKEN)
+        self._doubt = self._doubt or page.doubt
         await self._write(ours if self._repeats is None else self._repeats.rest(ours))
         self._empty = 0 if page.facets else self._empty + 1
+        if self._doubt is not None and page.next_token == BROKEN:
+            raise self._doubt
         if again:
-            raise self._broken("TokenRepeated", "the service gave a token for the second time")
+            raise self._broken(
+                "TokenRepeated", "the service returned a next token that it had returned before"
+            )
         if page.next_token is not None:
             self._seen.add(_digest(page.next_token))
             if self._empty >= self._limits.empty_pages:
@@ -183,8 +198,9 @@ class Pager:
 
     async def _write(self, page: Page, *, pages: int = 1) -> None:
         # What is held back is in memory alone: a run that ends with it, killed or interrupted,
-        # must not be gone on with behind it.
-        known = replace(page, next_token=BROKEN) if self.holds else page
+        # must not be gone on with behind it. The same holds for what a doubtful page lacks.
+        lacks = self.holds or self._doubt is not None
+        known = replace(page, next_token=BROKEN) if lacks else page
         await self._sink.write(self.query, known)
         self._done()
         self.cursor = self.cursor.after(page)
@@ -193,6 +209,7 @@ class Pager:
     async def _start_over(self) -> None:
         self._restarts += 1
         self._resumed = False
+        self._doubt = None
         self._repeats = None if self._repeats is None else Repeats()
         self._seen.clear()
         self._empty = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -79,10 +80,10 @@ def belonging(page: Page, query: Query) -> Page:
     if len(kept) == len(page.facets):
         return page
     lines = page.lines
-    return Page(
-        b"".join([lines[index] for index in kept]),
-        [page.facets[index] for index in kept],
-        page.next_token,
+    return replace(
+        page,
+        text=b"".join([lines[index] for index in kept]),
+        facets=[page.facets[index] for index in kept],
     )
 
 

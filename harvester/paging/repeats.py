@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harvester.model import Page
 
 _LONGEST = 10
@@ -37,7 +39,7 @@ class Repeats:
         self._room -= length
         lines = text.count(b"\n", 0, length)
         self._held.append(Page(text[:length], page.facets[:lines], None))
-        return Page(text[length:], page.facets[lines:], page.next_token)
+        return replace(page, text=text[length:], facets=page.facets[lines:])
 
     def take(self, token: str | None) -> Page:
         """Return all that is held back as one page with a next token, and hold it no more."""

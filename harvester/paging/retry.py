@@ -19,7 +19,9 @@ from harvester.errors import (
 
 T = TypeVar("T")
 
-LASTING = frozenset({"BodyTooLarge", "NameNotResolved", "ProxyUnreachable", "TLSFailed"})
+LASTING = frozenset(
+    {"BodyTooLarge", "NameNotResolved", "ProxyUnreachable", "TLSFailed", "UnexpectedAnswer"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class RetryPolicy:
         fault_seconds: time that failing calls, and the waits after them, may take together.
         name_attempts: the same as `fault_attempts` for a host name that does not resolve:
             that is how a region without the service looks. And for a certificate that is not
-            to be trusted, a proxy that cannot be reached, and a body without an end: these last
+            to be trusted, a proxy that cannot be reached, a body without an end, and an answer
+            of an unknown form: these last
             as well.
         renewals: how often one call's credentials may be called expired.
         throttle_seconds: time from the first throttle of a call to giving it up.

@@ -41,6 +41,7 @@ class Order(Message, frozen=True, tag="order"):
     stands: bool = False
     expected: int | None = None
     cursors: tuple[tuple[Query, Cursor], ...] = ()
+    doubted: bool = False
 
     def going_on(self, standing: Standing) -> Order:
         """Return the order to go on with the target where it stands."""
@@ -154,6 +155,7 @@ class Over(Message, frozen=True, tag="over"):
     failure: Failure | None
     rate: float | None
     globs: tuple[str, ...] | None
+    verified: bool | None = None
 
 
 class Calls(Message, frozen=True, tag="calls"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -22,7 +22,7 @@ from harvester.visit import Ended, Visit
 class PassedPage(Page):
     """A page that another process has looked at: it has counts in place of facets."""
 
-    counts: Counter[str]
+    counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def severities(self) -> Counter[str]:
@@ -32,11 +32,15 @@ class PassedPage(Page):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where all that is read goes, and who is told of it."""
+    """Where all that is read goes, and who is told of it.
+
+    `filtered` is whether the sweep has filters: then no target is split.
+    """
 
     sink: TargetSink
     quarantine: Quarantine
     emit: Listener
+    filtered: bool = False
 
 
 class Afresh:
@@ -70,6 +74,7 @@ class Reading:
         self._sink = place.sink
         self._quarantine = place.quarantine
         self._emit = place.emit
+        self._filtered = place.filtered
         self._standing = place.sink.standing(visit.target)
         # What an earlier run read counts once it is known that it is gone on with.
         self._left = dict(self._standing.cursors) if self._standing else {}
@@ -82,7 +87,8 @@ class Reading:
 
     def order(self) -> Order:
         """Return what a process is told to do."""
-        order = Order(self._target, self.visit.rate, self.visit.rest)
+        visit = self.visit
+        order = Order(self._target, visit.rate, visit.rest, doubted=visit.doubted)
         return order if self._standing is None else order.going_on(self._standing)
 
     async def ended(self) -> Ended | None:
@@ -93,7 +99,7 @@ class Reading:
     def begun(self, message: Begun) -> None:
         """Note by which queries it is read; nothing else counts any more."""
         self._sink.begin(self._target, message.queries, message.expected)
-        self._cut = message.expected is not None
+        self._cut = message.expected is not None and not self._filtered
         for query in self._cursors.keys() - set(message.queries):
             self._withdraw(query)
         for query in message.queries:
@@ -103,7 +109,7 @@ class Reading:
     async def wrote(self, message: Wrote, text: bytes) -> None:
         """Take a page."""
         query, severities = message.query, Counter(message.severities)
-        page = PassedPage(text, [], message.next_token, severities)
+        page = PassedPage(text, [], message.next_token, counts=severities)
         await self._sink.write(query, page)
         self._written.add(query)
         before = self._go_on_with(query)
@@ -129,7 +135,7 @@ class Reading:
         if isinstance(error, DamagedAnswerError) and body:
             error.body = body
             error = self._quarantine.set_aside(self._target, error)
-        self._ended = Ended(error, message.rate, message.globs)
+        self._ended = Ended(error, message.rate, message.globs, message.verified)
         self._over.set()
 
     def lost(self) -> None:

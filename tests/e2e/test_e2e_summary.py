@@ -137,7 +137,9 @@ async def test_the_page_size_is_asked_for(command: Command, size: int) -> None:
     assert_same(command.found(), truth(one))
 
 
-async def test_a_service_that_grants_less_costs_a_request_a_region(command: Command) -> None:
+async def test_a_service_that_grants_less_costs_a_request_and_a_probe_a_region(
+    command: Command,
+) -> None:
     one = organization(empty_share=0.0, skew=0.0)
     async with Simulator(one, behaviour=Behaviour(page_limit=25)) as simulator:
         done = await command.sweep(simulator, *EVERYTHING)
@@ -151,7 +153,7 @@ async def test_a_service_that_grants_less_costs_a_request_a_region(command: Comm
     assert done.summary["pages"] == sum(
         -(-len(one.findings(*place)) // 25) for place in one.places()
     )
-    assert max(refused.values()) == 1, refused
+    assert max(refused.values()) <= 2, refused
 
 
 async def test_where_the_service_grants_100_that_is_asked_for(command: Command) -> None:
