@@ -30,6 +30,7 @@ class Fault:
     def __init__(self, below: str, at: int, error: str, log: str, call: str = "") -> None:
         self._below = os.path.realpath(below)
         self._left = at
+        self._begun = False
         self._call = call
         self._signal = getattr(signal, error, None)
         self._number = int(getattr(errno, error, 0))
@@ -75,12 +76,13 @@ class Fault:
 
     def pass_or_fail(self, name: str, place: Any) -> None:
         """Count a call, and raise OSError, or send the signal, where it is the one that fails."""
-        if self._call not in ("", name):
-            return
         path = os.path.join(os.getcwd(), os.fspath(place))  # noqa: PTH109, PTH118  # no Path here
         if path != self._below and not path.startswith(f"{self._below}/"):
             return
-        if path.endswith("/harvester.toml"):  # read before anything is written
+        if not self._begun:  # nothing is written before the settings are read
+            self._begun = path.endswith("/harvester.toml")
+            return
+        if self._call not in ("", name):
             return
         self._left -= 1
         if self._left == 0:
