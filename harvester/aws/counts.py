@@ -32,13 +32,13 @@ async def count_severities(channel: Channel) -> dict[str, int]:
     """
     answered = await _aggregate(channel, {}, "accountAggregation")
     if len(answered) != 1:
-        raise _damaged(f"{len(answered)} counts of one account")
+        raise _damaged(f"the answer holds {len(answered)} account aggregations, not one")
     counts = answered[0].get("severityCounts")
     if not isinstance(counts, dict):
-        raise _damaged("an aggregation without counts")
+        raise _damaged("the account aggregation has no severityCounts")
     known = {key: value for key, value in counts.items() if type(value) is int and value >= 0}
     if "all" not in known:
-        raise _damaged("no count of all findings")
+        raise _damaged("the severityCounts have no number of all findings")
     return known
 
 
@@ -83,7 +83,7 @@ def _all_of(aggregation: Mapping[str, Any]) -> int:
     counts = aggregation.get("severityCounts")
     number = counts.get("all") if isinstance(counts, dict) else None
     if type(number) is not int or number < 0:
-        raise _damaged("a count is no number")
+        raise _damaged("an aggregation has no number of all findings")
     return number
 
 
