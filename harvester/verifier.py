@@ -157,7 +157,9 @@ class Verifier:
     async def _read_twice(self, wrong: Sequence[Pager], after: Counts) -> None:
         compared, self.verified = self.verified, False
         if self._verify is None and self._doubted:
-            self._accept(wrong, after, "the counts of this target differed in an earlier run")
+            self._accept(
+                wrong, after, "not read again, since an earlier run found its counts wrong"
+            )
             return
         if self._verify:
             if await self._second_reading(wrong, after):
@@ -165,7 +167,11 @@ class Verifier:
             return
         async with self._trust.second_reading() as wanted:
             if not wanted:
-                self._accept(wrong, after, f"so it was in {MOST_DIFFERENT} targets read twice")
+                self._accept(
+                    wrong,
+                    after,
+                    f"not read again, since this run found {MOST_DIFFERENT} counts wrong",
+                )
             elif await self._second_reading(wrong, after):
                 self.verified = compared
 
