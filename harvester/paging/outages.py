@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Container, Hashable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,10 +23,12 @@ from harvester.errors import (
 from harvester.events import CallsResumed, CallsSuspended, Listener
 from harvester.paging.breaker import SLOW_SECONDS, Breaker, Flight, State, Verdict, few_of
 from harvester.paging.retry import RetryPolicy
-from harvester.paging.seats import leave_seat
+from harvester.paging.seats import leave_seat, leave_seat_in
 from harvester.paging.slots import FairSlots, Slot
 
 T = TypeVar("T")
+
+_SEATED_SECONDS = 0.5
 
 
 class RecalledError(Exception):
@@ -85,7 +88,7 @@ class Gate:
     region: str | None
     account: str | None
     passages: dict[Flight, Passage] = field(default_factory=dict)
-    waiting: dict[anyio.Event, Hashable] = field(default_factory=dict)
+    waiting: OrderedDict[anyio.Event, Hashable] = field(default_factory=OrderedDict)
     described: str = ""
 
     def wake(self, number: int | None = None) -> None:
@@ -94,10 +97,12 @@ class Gate:
             del self.waiting[turn]
             turn.set()
 
-    async def turn(self, flight: Flight, seconds: float) -> None:
-        """Wait to be woken, for so many seconds at most."""
+    async def turn(self, flight: Flight, seconds: float, *, again: bool) -> None:
+        """Wait to be woken, for so many seconds at most; those who wait again come first."""
         turn = anyio.Event()
         self.waiting[turn] = self.breaker.witness(flight)
+        if again:
+            self.waiting.move_to_end(turn, last=False)
         try:
             with anyio.move_on_after(None if seconds == math.inf else seconds):
                 await turn.wait()
@@ -172,8 +177,13 @@ class Outages:
                 passed.wake(1)  # it was this one's turn there, and is another's now
             if hurried:
                 raise _refused(gate, flight)
-            leave_seat()
-            await gate.turn(flight, seconds)
+            # Until the first answer nothing is wrong: that is waited for with a seat, for a moment.
+            closed = gate.breaker.state is State.CLOSED
+            timer = leave_seat_in(_SEATED_SECONDS if closed else 0.0)
+            try:
+                await gate.turn(flight, seconds, again=passed is gate)
+            finally:
+                timer.cancel()
             passed = gate
 
     def leave(self, passage: Passage) -> None:
@@ -270,8 +280,8 @@ class Outages:
         """Do what the change of a breaker to open, or to its last requests, asks for."""
         breaker = gate.breaker
         gate.described = breaker.described(now, set(gate.waiting.values()))
+        gate.wake()
         if breaker.state is State.LAST:
-            gate.wake()
             return
         error = breaker.error
         why = f"{error.code}: {error.message}" if error is not None else "no answer arrived"
