@@ -82,8 +82,8 @@ class IncompleteError(HarvesterError):
 
     exit_code = 3
 
-    def __init__(self, message: str, summary: Any) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, summary: Any = None, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.summary = summary
 
 

@@ -325,7 +325,7 @@ async def test_an_on_event_that_raises_is_dropped_with_a_log_record(
         assert len([finding async for finding in sweep]) == 1500
     assert calls == ["sweep_started"]
     assert sweep.summary.status == "complete"
-    (record,) = [one for one in caplog.records if "on_event" in one.getMessage()]
+    (record,) = [one for one in caplog.records if "on_event raised" in one.getMessage()]
     assert record.levelname == "ERROR"
 
 
