@@ -119,7 +119,8 @@ class FileSink:
             self._close()
             with suppress(OSError):
                 self._kept &= self._workspace.is_owner()
-            self._leave()
+            with anyio.CancelScope(shield=True):  # a large spool takes a while to remove
+                await in_thread(self._leave)
             self._workspace.close()
 
     async def _save(self) -> None:
