@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,11 @@ from typing import Any
 import click
 
 from harvester._version import __version__
+from harvester.invocation import Invocation
 from harvester.rehearsal_options import with_knobs
+from harvester.signals import Interrupted, Signals
 from harvester.start import quick_imports
+from harvester.terminal.stderr import wrap_lines
 
 _EXAMPLES = """
 \b
@@ -358,7 +360,7 @@ def sweep(
 
     Stdout carries NDJSON and nothing else. Exit codes: 0 every target complete; 2 wrong usage or
     settings; 3 some targets failed or are incomplete; 4 could not begin; 5 the output cannot be
-    written; 130, 143 interrupted; 141 the reader of stdout went away.
+    written; 129, 130, 143 interrupted; 141 the reader of stdout went away.
     """
     mode = _checked_progress(progress)
     settings = _load(config, quiet=quiet, verbose=verbose, given=given)
@@ -366,7 +368,7 @@ def sweep(
         from harvester.commands import sweep_command
 
     with _naming(settings):
-        return sweep_command(settings, mode, fresh=fresh)
+        return sweep_command(settings, mode, fresh=fresh, invocation=_invocation())
 
 
 @cli.command(epilog=_EXAMPLES, short_help="Print accounts, regions and queries; read nothing.")
@@ -383,7 +385,7 @@ def plan(*, config: str | None, quiet: bool, verbose: int, **given: Any) -> int:
         from harvester.commands import plan_command
 
     with _naming(settings):
-        return plan_command(settings)
+        return plan_command(settings, invocation=_invocation())
 
 
 @cli.command(short_help="Serve a simulated AWS organization on loopback.")
@@ -409,7 +411,8 @@ def simulate(*, port: str, lasting: str | None, rates: tuple[str, ...], **given:
     """
     from harvester.rehearsal import simulate_command
 
-    return simulate_command(given, faults=rates, port=port, lasting=lasting)
+    signals = _invocation().signals
+    return simulate_command(given, faults=rates, port=port, lasting=lasting, signals=signals)
 
 
 @cli.command(short_help="Sweep a simulated organization: the first thing to try.")
@@ -426,55 +429,62 @@ def demo(output: str, progress: str | None) -> int:
     mode = _checked_progress(progress)
     from harvester.demo import demo_command
 
-    return demo_command(output, mode)
+    return demo_command(output, mode, _invocation())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, and return its exit code."""
-    from harvester.errors import HarvesterError
+def main(arguments: Sequence[str] | None = None, signals: Signals | None = None) -> int:
+    """Run the command line, and return its exit code.
+
+    Args:
+        arguments: those of the process by default.
+        signals: the handlers of the process, None where signals have their usual effect.
+    """
     from harvester.terminal.stdout import checked_stdout
 
+    invocation = Invocation(arguments, signals)
+    if invocation.asks_for_json:
+        wrap_lines(lambda line: _as_json(line, invocation))
     try:
         with checked_stdout():
-            code = cli.main(arguments, prog_name="harvester", standalone_mode=False)
-    except HarvesterError as error:
-        return report(error)
+            code = cli.main(
+                list(invocation.arguments),
+                prog_name="harvester",
+                standalone_mode=False,
+                obj=invocation,
+            )
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
-    except click.ClickException as error:
-        _say(f"harvester: {error.format_message()}")
-        context = getattr(error, "ctx", None)
-        _say(f"  see {context.command_path if context else 'harvester'} --help")
-        return 2
-    except click.Abort:
-        return 130
+        if invocation.log_format == "text":
+            error.show()
+            return 2
+        return _report(click.UsageError("Missing command.", error.ctx), invocation)
+    except (Interrupted, Exception) as error:  # noqa: BLE001  # each is reported in its way
+        return _report(error, invocation)
     return code if isinstance(code, int) else 0
 
 
-def report(error: Exception) -> int:
-    """Print an expected failure, one clear line and a hint, and return its exit code.
+def _report(error: BaseException, invocation: Invocation) -> int:
+    """Report an error that ends the command, and return its exit code."""
+    from harvester.errors import OutputClosedError
+    from harvester.terminal.failures import failure_of, report, usage_failure
 
-    A reader of stdout that went away is no failure worth a line: `head` does so when it is done.
-    """
-    from harvester.errors import HarvesterError, OutputClosedError, ServiceError
-    from harvester.text import printable
-
+    if isinstance(error, click.Abort):
+        return 130
     if isinstance(error, OutputClosedError):
         return error.exit_code
-    _say(f"harvester: {printable(str(error), 1000)}")
-    if not isinstance(error, HarvesterError):
-        return 1
-    hint = error.hint
-    if isinstance(error.__cause__, ServiceError):
-        from harvester.hints import hint_for_code
-
-        hint = hint_for_code(error.__cause__.code, error.__cause__.message) or hint
-    if hint:
-        _say(f"  hint: {printable(hint, 1000)}")
-    return error.exit_code
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "harvester"
+        return report(usage_failure(error.format_message(), command), invocation)
+    return report(failure_of(error), invocation)
 
 
-def _say(line: str) -> None:
-    if sys.stderr is not None:
-        click.echo(line, err=True)
+def _as_json(line: str, invocation: Invocation) -> str:
+    """Return text that does not come from the log as a line of JSON."""
+    from harvester.terminal.records import JsonLine
+
+    return JsonLine(invocation.run_id).wrap(line)
+
+
+def _invocation() -> Invocation:
+    found = click.get_current_context().obj
+    return found if isinstance(found, Invocation) else Invocation()

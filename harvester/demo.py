@@ -9,11 +9,11 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from harvester.commands import sweep_with_display
+from harvester.commands import started, sweep_with_display
 from harvester.demo_files import DemoFiles, claim, files_for
+from harvester.invocation import Invocation
 from harvester.settings import Settings, check_settings
 from harvester.simulator import Behaviour, Faults, Organization, OrganizationSpec, Simulator
-from harvester.terminal.logs import configure_logs
 
 _SPEC = OrganizationSpec(
     accounts=12,
@@ -28,15 +28,15 @@ _ROLE = "Harvester"
 _PARTIAL = 3
 
 
-def demo_command(output: str, progress: str) -> int:
+def demo_command(output: str, progress: str, invocation: Invocation) -> int:
     """Serve the organization on loopback, sweep it, and say what to type next."""
     files = files_for(output)
     settings = _settings(files)
     claim(files)
-    return anyio.run(_demo, settings, progress)
+    return anyio.run(_demo, settings, progress, invocation)
 
 
-async def _demo(settings: Settings, progress: str) -> int:
+async def _demo(settings: Settings, progress: str, invocation: Invocation) -> int:
     organization = Organization.generate(_SPEC)
     denied = max(
         account.id
@@ -48,7 +48,7 @@ async def _demo(settings: Settings, progress: str) -> int:
     async with Simulator(organization, behaviour=_BEHAVIOUR, faults=faults) as simulator:
         _forget_the_real_aws()
         os.environ.update(simulator.environment())
-        configure_logs(settings.log)
+        started(settings, invocation)
         console.print(
             Text.assemble(
                 ("A simulated organization", "bold"),
@@ -59,8 +59,11 @@ async def _demo(settings: Settings, progress: str) -> int:
             ),
             soft_wrap=True,
         )
-        code = await sweep_with_display(settings, progress, fresh=True, simulated=True)
-    _say_next(console, settings)
+        code = await sweep_with_display(
+            settings, progress, fresh=True, simulated=True, invocation=invocation
+        )
+    if code in (0, _PARTIAL):
+        _say_next(console, settings)
     # One account was denied on purpose: that is what the demo shows, not a failure of it.
     return 0 if code == _PARTIAL else code
 

@@ -13,10 +13,13 @@ from typing import Any
 
 from harvester import events
 from harvester.errors import OutputClosedError
+from harvester.hints import hint_for
 from harvester.model import Outcome, Target
 
+# The reader of stdout went away: it has what it wanted.
+_CLOSED = OutputClosedError.__name__
 _log = logging.getLogger("harvester")
-_NAMES_SHOWN = 20
+_COUNTS = ("findings", "pages", "requests", "throttled", "retries")
 
 
 class EventLog:
@@ -28,8 +31,10 @@ class EventLog:
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._names: dict[str, str | None] = {}
+        self._names: dict[str, str] = {}
         self._first: events.SweepStarted | None = None
+        self._held: list[events.Event] = []
+        self._resume_told = False
         self._began = False
 
     def __call__(self, event: events.Event) -> None:
@@ -66,15 +71,34 @@ class EventLog:
             **{key.replace(".", "_"): value for key, value in event.selection.items()},
         }
         self.say(logging.INFO, event, message, fields)
+        self._release()
+
+    def _release(self) -> None:
+        """Log the events that came before the first line."""
+        held, self._held = self._held, []
+        for event in held:
+            self(event)
+
+    def _holds(self, event: events.Event) -> bool:
+        """Keep an event until the first line is logged, and return whether it is kept."""
+        holds = self._first is not None and not self._began
+        if holds:
+            self._held.append(event)
+        return holds
 
     def resumed(self, event: events.SweepResumed) -> None:
-        """Log that an unfinished sweep is continued."""
+        """Log that an unfinished sweep is continued, after the first line."""
+        if self._holds(event) or self._resume_told:
+            return
+        self._resume_told = True
         message = f"resuming the unfinished sweep that began at {event.began_at}"
         fields = {"began_at": event.began_at, "oldest_read_at": event.oldest_read_at}
         self.say(logging.INFO, event, message, fields)
 
     def caller(self, event: events.CallerIdentified) -> None:
-        """Log whose credentials are used."""
+        """Log whose credentials are used, after the first line."""
+        if self._holds(event):
+            return
         message = f"calling as {event.arn} (account {event.account})"
         self.say(logging.DEBUG, event, message, {"account": event.account, "arn": event.arn})
 
@@ -82,20 +106,32 @@ class EventLog:
         """Log the accounts of the sweep, after the first line."""
         if self._first is not None:
             self._say_first(self._first)
-        message = f"{len(event.accounts)} accounts: {_listed(event.accounts)}"
-        self.say(logging.DEBUG, event, message, {"accounts": len(event.accounts)})
+        self._names.update(event.account_names)
+        named = [_named(one, event.account_names.get(one)) for one in event.accounts]
+        message = f"{_count(len(named), 'account')}: {', '.join(named)}"
+        self.say(logging.DEBUG, event, message, {"accounts": len(named)})
 
     def regions(self, event: events.RegionsChosen) -> None:
         """Log the regions of one account."""
-        self._names[event.account] = event.account_name
-        named = f" ({event.account_name})" if event.account_name else ""
-        message = f"{event.account}{named}: {len(event.regions)} regions: {_listed(event.regions)}"
+        if event.account_name:
+            self._names[event.account] = event.account_name
+        where = _named(event.account, event.account_name)
+        message = f"{where}: {_count(len(event.regions), 'region')}: {', '.join(event.regions)}"
         fields = {
             "account": event.account,
             "account_name": event.account_name,
             "regions": len(event.regions),
         }
         self.say(logging.DEBUG, event, message, fields)
+
+    def resumed_target(self, event: events.TargetResumed) -> None:
+        """Log what an unfinished run left of a target."""
+        ended = "complete, not read again" if event.complete else "continued"
+        findings, pages = _count(event.findings, "finding"), _count(event.pages, "page")
+        read = f"{findings} in {pages} were read before"
+        fields = {"complete": event.complete, "findings": event.findings, "pages": event.pages}
+        message = f"{self._where(event.target)}: {ended}: {read}"
+        self.say(logging.DEBUG, event, message, {**self._about(event.target), **fields})
 
     def split(self, event: events.TargetSplit) -> None:
         """Log that a target is split, and by which filters."""
@@ -126,20 +162,20 @@ class EventLog:
         }
         if outcome.status == "complete":
             message = (
-                f"{outcome.where}: complete, {outcome.findings:,} findings in "
-                f"{outcome.pages:,} pages, {outcome.seconds:.1f} s"
+                f"{outcome.where}: complete, {_count(outcome.findings, 'finding')} in "
+                f"{_count(outcome.pages, 'page')}, {outcome.seconds:.1f} s"
             )
             self.say(logging.DEBUG, event, message, fields)
             return
-        level = logging.DEBUG if outcome.status == "skipped" else logging.WARNING
-        fields |= {"stage": outcome.stage, "code": outcome.code}
-        self.say(level, event, _reason(outcome), fields)
+        is_quiet = outcome.status == "skipped" or outcome.code == _CLOSED
+        level = logging.DEBUG if is_quiet else logging.WARNING
+        told = {"stage": outcome.stage, "code": outcome.code, "hint": hint_for(outcome)}
+        self.say(level, event, _reason(outcome), {**fields, **told})
 
     def warned(self, event: events.Warned) -> None:
         """Log a warning."""
-        fields = {"code": event.code, "account": event.account, "region": event.region}
-        known = {key: value for key, value in fields.items() if value is not None}
-        self.say(logging.WARNING, event, event.message, known)
+        fields = {"code": event.code, **self._place(event.account, event.region)}
+        self.say(logging.WARNING, event, event.message, fields)
 
     def nothing(self, event: events.NothingSelected) -> None:
         """Log that nothing is selected."""
@@ -149,7 +185,8 @@ class EventLog:
 
     def kept(self, event: events.OlderFindingsKept) -> None:
         """Log that the older findings of a target stand."""
-        where = "/".join(part for part in (event.account, event.region) if part)
+        place = "/".join(part for part in (event.account, event.region) if part)
+        where = _named(place, self._names.get(event.account))
         message = f"{where}: stale: its findings of an earlier run stand"
         fields = {"account": event.account, "region": event.region, "status": "stale"}
         self.say(logging.INFO, event, message, fields)
@@ -171,29 +208,52 @@ class EventLog:
 
     def suspended(self, event: events.CallsSuspended) -> None:
         """Log that requests wait for a region or an account that does not answer."""
-        fields = {"code": event.code, "account": event.account, "region": event.region}
-        known = {key: value for key, value in fields.items() if value is not None}
-        self.say(logging.WARNING, event, event.message, known)
+        fields = {"code": event.code, **self._place(event.account, event.region)}
+        self.say(logging.WARNING, event, event.message, fields)
 
     def resumed_calls(self, event: events.CallsResumed) -> None:
         """Log that a region or an account answers again."""
-        fields = {"account": event.account, "region": event.region}
-        known = {key: value for key, value in fields.items() if value is not None}
-        self.say(logging.INFO, event, event.message, known)
+        self.say(logging.INFO, event, event.message, self._place(event.account, event.region))
 
     def ended(self, event: events.SweepFinished) -> None:
-        """Log the last line of a run that began."""
+        """Log the last line of a run that began, or was stopped before it could."""
         if not self._began:
-            return
-        message = f"{event.status}: {event.findings:,} findings in {event.seconds:,.1f} s"
-        fields = {"status": event.status, "findings": event.findings, "seconds": event.seconds}
-        # `head` closes stdout once it has enough lines, which deserves no message.
-        closed = event.code == OutputClosedError.__name__
-        self.say(logging.DEBUG if closed else logging.INFO, event, message, fields)
+            if event.status != "interrupted" or self._first is None:
+                self._first = None
+                self._held = [one for one in self._held if type(one) is events.CallerIdentified]
+                self._release()
+                return
+            self._say_first(self._first)
+        counts = {name: getattr(event, name) for name in _COUNTS}
+        level = logging.INFO if event.status in ("complete", "partial") else logging.WARNING
+        if event.code == _CLOSED:
+            level = logging.DEBUG
+        told = {"status": event.status, "code": event.code, "seconds": event.seconds, **counts}
+        self.say(level, event, self._last_line(event), {**told, "targets": event.targets})
+
+    def _last_line(self, event: events.SweepFinished) -> str:
+        targets = event.targets
+        ended = [f"{n:,} {name}" for name, n in targets.items() if n and name != "total"]
+        line = (
+            f"{event.status}: {_count(event.findings, 'finding')} in "
+            f"{_count(event.pages, 'page')} and {event.seconds:,.1f} s; "
+            f"{_count(targets.get('total', 0), 'target')} "
+            f"({', '.join(ended) or 'none'}); {_count(event.requests, 'request')}, "
+            f"{event.throttled:,} throttled, {event.retries:,} retries"
+        )
+        if event.resume_within is not None:
+            within = f"the same command resumes this sweep within {event.resume_within}"
+            line += f"; {within}; --fresh starts over"
+        return line
+
+    def _place(self, account: str | None, region: str | None) -> dict[str, str]:
+        """Return the fields of a place, as far as they are known."""
+        name = None if account is None else self._names.get(account)
+        fields = {"account": account, "account_name": name, "region": region}
+        return {key: value for key, value in fields.items() if value is not None}
 
     def _where(self, target: Target) -> str:
-        name = self._names.get(target.account)
-        return f"{target} ({name})" if name else str(target)
+        return _named(str(target), self._names.get(target.account))
 
     def _about(self, target: Target) -> dict[str, Any]:
         return {
@@ -213,10 +273,12 @@ def _reason(outcome: Outcome) -> str:
     return f"{outcome.where}: {outcome.status} at {outcome.stage}: {reason}"
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
-    more = len(names) - _NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
+def _named(place: str, name: str | None) -> str:
+    return f"{place} ({name})" if name else place
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 _LOGS: dict[type[events.Event], Callable[[EventLog, Any], None]] = {
@@ -225,6 +287,7 @@ _LOGS: dict[type[events.Event], Callable[[EventLog, Any], None]] = {
     events.CallerIdentified: EventLog.caller,
     events.AccountsChosen: EventLog.accounts,
     events.RegionsChosen: EventLog.regions,
+    events.TargetResumed: EventLog.resumed_target,
     events.TargetSplit: EventLog.split,
     events.RateLearned: EventLog.rate,
     events.TargetFinished: EventLog.finished,

@@ -46,7 +46,8 @@ class SweepStarted(Event, frozen=True, kw_only=True, tag="sweep_started"):
 class SweepResumed(Event, frozen=True, kw_only=True, tag="sweep_resumed"):
     """The run continues an unfinished one, which began at `began_at`.
 
-    `oldest_read_at` is when the oldest page that is kept was read. ISO 8601 in UTC.
+    `oldest_read_at` is when the oldest page that is kept was read, of the targets visited so far:
+    the event comes again at the end of the run, when all of them are known. ISO 8601 in UTC.
     """
 
     began_at: str
@@ -61,9 +62,13 @@ class CallerIdentified(Event, frozen=True, kw_only=True, tag="caller_identified"
 
 
 class AccountsChosen(Event, frozen=True, kw_only=True, tag="accounts_chosen"):
-    """The accounts to sweep are known, those that are not active included."""
+    """The accounts to sweep are known, those that are not active included.
+
+    `account_names` holds the organization's names of those whose names it told.
+    """
 
     accounts: tuple[str, ...]
+    account_names: Mapping[str, str] = {}
 
 
 class RegionsChosen(Event, frozen=True, kw_only=True, tag="regions_chosen"):
@@ -89,6 +94,15 @@ class TargetStarted(Event, frozen=True, kw_only=True, tag="target_started"):
     """The reading of a target began."""
 
     target: Target
+
+
+class TargetResumed(Event, frozen=True, kw_only=True, tag="target_resumed"):
+    """An unfinished run left this much of a target: `complete` targets are not read again."""
+
+    target: Target
+    complete: bool
+    pages: int
+    findings: int
 
 
 class TargetSplit(Event, frozen=True, kw_only=True, tag="target_split"):
@@ -270,15 +284,22 @@ class OutputPublished(Event, frozen=True, kw_only=True, tag="output_published"):
 
 
 class SweepFinished(Event, frozen=True, kw_only=True, tag="sweep_finished"):
-    """The run ended; `status` is that of its summary, `seconds` is wall time.
+    """The run ended; `status` and the counts are those of its summary, `seconds` is wall time.
 
-    `code` is the code of the error that ended a run that failed, None for other runs.
+    `code` is the code of the error that ended a run that failed, None for other runs;
+    `resume_within` is how long the same command can resume it (`6h`), None if it cannot.
     """
 
     run_id: str
     status: str
     findings: int
     seconds: float
+    pages: int = 0
+    requests: int = 0
+    throttled: int = 0
+    retries: int = 0
+    targets: Mapping[str, int] = {}
+    resume_within: str | None = None
     code: str | None = None
 
 
@@ -291,6 +312,7 @@ AnyEvent: TypeAlias = (
     | DiscoveryFinished
     | TargetFound
     | TargetStarted
+    | TargetResumed
     | TargetSplit
     | PageRead
     | FindingsWithdrawn
@@ -339,4 +361,8 @@ class Events:
             self._on_event(event)
         except Exception:  # noqa: BLE001  # any: the function is a caller's
             self._on_event = None
-            _log.exception("on_event raised an error for %s: it is not called again", event.name)
+            _log.exception(
+                "on_event raised an error for %s: it is not called again",
+                event.name,
+                extra={"event": "on_event_failed"},
+            )

@@ -74,7 +74,9 @@ class Memory:
         try:
             write_private(self._path, orjson.dumps({"version": _VERSION, **held}))
         except OSError as error:
-            _log.debug("what was learned is not kept: %s", error)
+            _log.debug(
+                "what was learned is not kept: %s", error, extra={"event": "history_not_kept"}
+            )
 
     def recall(self, target: Target) -> float | None:
         """Return the rate learned for a target, None where there is none."""

@@ -46,5 +46,6 @@ def requests_in_flight(wanted: int) -> int:
             possible,
             wanted,
             soft,
+            extra={"event": "few_open_files", "possible": possible, "wanted": wanted},
         )
     return min(wanted, possible)

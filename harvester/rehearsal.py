@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -13,6 +12,7 @@ import anyio
 from harvester.errors import SettingsError, StartError
 from harvester.rehearsal_options import KNOBS, Knob
 from harvester.settings import parse_duration
+from harvester.signals import Signals
 from harvester.simulator import (
     EVERYWHERE,
     Behaviour,
@@ -30,7 +30,12 @@ _LAST_PORT = 65535
 
 
 def simulate_command(
-    given: Mapping[str, Any], *, faults: Sequence[str], port: str, lasting: str | None
+    given: Mapping[str, Any],
+    *,
+    faults: Sequence[str],
+    port: str,
+    lasting: str | None,
+    signals: Signals,
 ) -> int:
     """Serve until a signal or the time is over, and return the exit code."""
     parts = _parts(given)
@@ -48,17 +53,18 @@ def simulate_command(
         port=_port(port),
         keep_requests=False,
     )
-    return anyio.run(_serve, simulator, seconds)
+    return anyio.run(_serve, simulator, seconds, signals)
 
 
-async def _serve(simulator: Simulator, seconds: float | None) -> int:
+async def _serve(simulator: Simulator, seconds: float | None, signals: Signals) -> int:
     try:
         async with simulator:
-            _announce(simulator)
-            with anyio.move_on_after(seconds):
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                    async for _ in signals:
-                        break
+            with (
+                anyio.move_on_after(seconds) as scope,
+                signals.stopping(lambda _: scope.cancel()),
+            ):
+                _announce(simulator)
+                await anyio.sleep_forever()
     except OSError as error:
         raise StartError(
             f"port {simulator.port} cannot be used: {error.strerror}",

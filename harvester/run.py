@@ -17,14 +17,21 @@ import anyio
 from aiobotocore.session import AioSession
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from harvester._version import __version__
 from harvester.aws.bodies import decode_line
 from harvester.clock import Clock
-from harvester.errors import HarvesterError, SettingsError, UsageError
+from harvester.errors import HarvesterError, OutputError, SettingsError, UsageError
 from harvester.eventlog import EventLog
-from harvester.events import Events, Listener, SweepFinished, SweepStarted
+from harvester.events import (
+    Events,
+    Listener,
+    SweepFinished,
+    SweepResumed,
+    SweepStarted,
+    TargetFinished,
+)
 from harvester.finding import Finding
 from harvester.memory import Memory
 from harvester.output.open import sink_for
@@ -37,10 +44,10 @@ from harvester.settings import Settings, check_settings, selection
 from harvester.summary import (
     Summary,
     SweepStatus,
-    check_summary_path,
     summarize,
-    write_summary,
+    unfinished,
 )
+from harvester.summary_file import check_summary_path, withdraw_summary, write_summary
 from harvester.sweep import Journey, open_journey
 from harvester.tally import Tally, code_of
 from harvester.timestamps import iso
@@ -74,6 +81,7 @@ class Run:
         fresh: bool = False,
         on_event: Listener | None = None,
         session: AioSession | None = None,
+        run_id: str | None = None,
     ) -> None:
         self._settings = with_session(check_settings(settings), session)
         self._session = session
@@ -82,7 +90,7 @@ class Run:
         self._memory = memory or Memory()
         self._clock = Clock()
         self.tally = Tally(self._clock.now)
-        self._run_id = str(uuid.uuid4())
+        self._run_id = run_id or str(uuid.uuid4())
         self._emit = Events((self.tally, EventLog(self._run_id)), on_event)
         self._started = datetime.now(UTC)
         self._scope = anyio.CancelScope()
@@ -122,7 +130,11 @@ class Run:
         """
         summary_path = self._settings.output.summary
         if summary_path is not None:
-            check_summary_path(summary_path, self._folder)
+            try:
+                check_summary_path(summary_path, self._folder)
+            except OutputError:
+                withdraw_summary(summary_path)  # it is of an earlier run
+                raise
         self._status = "running"
         self._emit(self._started_event())
         try:
@@ -139,14 +151,20 @@ class Run:
             )
             raise
         finally:
-            self._end()
-            if summary_path is not None:
-                write_summary(self.summary(), summary_path)
+            try:
+                self._end()
+            finally:
+                if summary_path is not None:
+                    write_summary(self.summary(), summary_path)
         return self.summary()
 
     def _end(self) -> None:
         if self._status == "running":  # cancelled, by `stop` or by whoever awaits it
             self._status = "interrupted"
+        if self._output is not None:
+            self._emit_resumed(self._output)
+        for outcome in unfinished(self.tally, self._reason):
+            self._emit(TargetFinished(outcome=outcome))
         if self._published is None and self._journey is not None and self._output is not None:
             results = self._results(self._journey)
             for event in kept_of(self._output.stale(results)):
@@ -165,6 +183,12 @@ class Run:
                 status=summary.status,
                 findings=summary.findings,
                 seconds=summary.seconds,
+                pages=summary.pages,
+                requests=summary.requests,
+                throttled=summary.throttled,
+                retries=summary.retries,
+                targets=asdict(summary.targets),
+                resume_within=self._resume_within,
                 code=code_of(self._reason) if isinstance(self._reason, HarvesterError) else None,
             )
         )
@@ -191,6 +215,12 @@ class Run:
             destination=self._destination,
             output_since=self._since,
         )
+
+    @property
+    def _resume_within(self) -> str | None:
+        unfinished_run = self._status in ("interrupted", "failed")
+        within = self._settings.limits.max_resume_age
+        return within if unfinished_run and self.resumable else None
 
     @property
     def _folder(self) -> Path | None:
@@ -225,6 +255,7 @@ class Run:
                 ) as journey,
             ):
                 self._journey, self._output = journey, sink
+                self._emit_resumed(sink)
                 quarantine.clear()
                 await journey.sweep(sink, quarantine)
                 if self.tally.nothing is not None:
@@ -237,6 +268,12 @@ class Run:
                     # Also if it is stopped too late: then everything has appeared.
                     if sink.published is not None:
                         self._take(sink.published)
+
+    def _emit_resumed(self, sink: Sink) -> None:
+        """Emit that the run continues another one, if it does; at the end its oldest page is known."""
+        if (found := sink.resumed) is not None:
+            oldest = None if found.oldest is None else iso(_moment(found.oldest))
+            self._emit(SweepResumed(began_at=iso(_moment(found.begun)), oldest_read_at=oldest))
 
     def _results(self, journey: Journey) -> Results:
         return results_of(self.tally, journey.regions, self._settings.regions.exclude)
@@ -261,7 +298,13 @@ class Run:
 
     def _time_out(self) -> None:
         self._timed_out = True
-        self.stop(f"the deadline of {self._settings.limits.deadline}", grace=GRACE_SECONDS)
+        reason = f"the deadline of {self._settings.limits.deadline}"
+        _log.warning("stopped by %s", reason, extra={"event": "stopping", "reason": reason})
+        self.stop(reason, grace=GRACE_SECONDS)
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 class Sweep:

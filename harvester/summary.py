@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from harvester._version import __version__
-from harvester.errors import HarvesterError, IncompleteError, OutputError, ServiceError
+from harvester.errors import HarvesterError, IncompleteError, ServiceError
 from harvester.hints import hint_for, hint_for_code
 from harvester.model import Outcome
-from harvester.output.parents import check_parent
-from harvester.output.workspace import (
-    absolute,
-    cannot_write,
-    check_replaceable,
-    make_private,
-    write_private,
-)
 from harvester.tally import Tally, code_of, message_of
 from harvester.timestamps import iso
 
@@ -88,6 +78,7 @@ class SweepWarning(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     message: str
     account: str | None = None
+    account_name: str | None = None
     region: str | None = None
 
 
@@ -209,12 +200,13 @@ def summarize(
     """Return the summary of the counts of a sweep; `finished` is None while it goes on.
 
     Once it ended, targets that are still open count as incomplete, and are named with `reason`,
-    which also stands alone where no target was found at all.
+    which also stands alone if the run failed.
     """
     resumed = tally.resumed
     problems = [problem_of(outcome) for outcome in tally.problems]
     if status != "running":
-        problems += _unfinished(tally, status, reason)
+        problems += map(problem_of, unfinished(tally, reason))
+    problems += _of_the_run(tally, status, reason)
     return Summary(
         run_id=run_id,
         started_at=iso(started),
@@ -243,27 +235,42 @@ def summarize(
         problems=tuple(problems),
         skipped=tuple(_skipped(outcome) for outcome in tally.skipped),
         warnings=tuple(
-            SweepWarning(code=one.code, message=one.message, account=one.account, region=one.region)
+            SweepWarning(
+                code=one.code,
+                message=one.message,
+                account=one.account,
+                account_name=tally.names.get(one.account or ""),
+                region=one.region,
+            )
             for one in tally.warnings
         ),
     )
 
 
-def _unfinished(
+def unfinished(tally: Tally, reason: HarvesterError | str | None) -> list[Outcome]:
+    """Return the outcomes of the targets that are open when a run ends, for `reason`."""
+    code, message = _reason(reason)
+    return [
+        Outcome(
+            target.account,
+            target.region,
+            "stale" if target in tally.stale else "incomplete",
+            "sweep",
+            code,
+            message,
+            findings=reading.findings,
+            pages=reading.pages,
+            seconds=tally.now() - reading.begun if reading.begun is not None else 0.0,
+            account_name=reading.account_name,
+        )
+        for target, reading in sorted(tally.open.items())
+    ]
+
+
+def _of_the_run(
     tally: Tally, status: SweepStatus, reason: HarvesterError | str | None
 ) -> Iterator[Problem]:
-    """Yield the problems of targets that are open at the end, and of a run that failed."""
-    code, message = _reason(reason)
-    for target, reading in sorted(tally.open.items()):
-        yield Problem(
-            account=target.account,
-            account_name=reading.account_name,
-            region=target.region,
-            status="stale" if target in tally.stale else "incomplete",
-            stage="sweep",
-            code=code,
-            message=message,
-        )
+    """Yield the problems that are not those of a target."""
     if tally.nothing is not None:
         yield Problem(
             account=None,
@@ -275,6 +282,7 @@ def _unfinished(
             hint="change or remove that option; the output is left as it was",
         )
     if status == "failed":
+        code, message = _reason(reason)
         yield Problem(
             account=None,
             region=None,
@@ -293,39 +301,6 @@ def _skipped(outcome: Outcome) -> Skipped:
         code=outcome.code,
         message=outcome.message,
     )
-
-
-def write_summary(summary: Summary, path: str) -> None:
-    """Write a summary under its name, whole, readable by this user only.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    target = absolute(path)
-    try:
-        write_private(target, summary.as_json())
-    except OSError as error:
-        raise cannot_write(target, error) from error
-
-
-def check_summary_path(path: str, folder: Path | None = None) -> None:
-    """Raise OutputError where a summary could not be written later.
-
-    Args:
-        path: the summary's path.
-        folder: the output directory of the run, below which missing directories are made.
-    """
-    target = absolute(path)
-    check_parent(target, folder)
-    try:
-        make_private(target.parent)
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    if target.is_dir():
-        raise OutputError(f"{target} is a folder: the summary needs a file name")
-    check_replaceable(target)
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{target} cannot be written: the folder is not writable")
 
 
 def problem_of(outcome: Outcome) -> Problem:

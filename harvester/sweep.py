@@ -29,12 +29,13 @@ from harvester.events import (
     RegionsChosen,
     TargetFinished,
     TargetFound,
+    TargetResumed,
     TargetStarted,
     Warned,
 )
 from harvester.matches import Matches
 from harvester.memory import Memory
-from harvester.model import Account, Caller, Outcome, Query, Stage, Target
+from harvester.model import Account, Caller, Outcome, Query, Stage, Standing, Target
 from harvester.names import is_account, is_region
 from harvester.output.ages import Ages
 from harvester.output.quarantine import Quarantine
@@ -145,6 +146,8 @@ class Journey:
 
             async def read(visit: Visit) -> Ended:
                 standing = sink.standing(visit.target)
+                if standing is not None and (standing.complete or standing.cursors):
+                    self._emit(_resumed(visit.target, standing))
                 if standing is None or not standing.complete:
                     return await read_target(visit)
                 self._name_not_compared()
@@ -205,7 +208,9 @@ class Journey:
         chosen = await self._accounts.choose(caller)
         accounts = chosen.accounts
         self._matches.choose(chosen)
-        self._emit(AccountsChosen(accounts=tuple(account.id for account in accounts)))
+        named = {account.id: account.name for account in accounts if account.name}
+        ids = tuple(account.id for account in accounts)
+        self._emit(AccountsChosen(accounts=ids, account_names=named))
         for severity in unusual_severities(self._settings):
             known = ", ".join(KNOWN_SEVERITIES)
             message = f"unknown severity {severity}; documented: {known}"
@@ -320,6 +325,16 @@ class Journey:
             self._matches.list(ended.globs)
         outcome = replace(self._tally.outcome(target, ended.error), verified=ended.verified)
         self._emit(TargetFinished(outcome=outcome))
+
+
+def _resumed(target: Target, standing: Standing) -> TargetResumed:
+    cursors = standing.cursors.values()
+    return TargetResumed(
+        target=target,
+        complete=standing.complete,
+        pages=sum(cursor.pages for cursor in cursors),
+        findings=sum(sum(cursor.severities.values()) for cursor in cursors),
+    )
 
 
 def _no_name(account: str, region: str | None, what: str) -> Outcome:

@@ -18,12 +18,16 @@ SLOWEST = 5
 
 @dataclass(slots=True)
 class Reading:
-    """A target that is not finished: when it began (None: not yet), and the pages so far."""
+    """A target that is not finished: when it began (None: not yet), and the pages so far.
+
+    `expected` is the service's own count of its findings, None where nobody asked for it.
+    """
 
     account_name: str | None = None
     begun: float | None = None
     findings: int = 0
     pages: int = 0
+    expected: int | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +52,7 @@ class Tally:
         stale: those of them whose older findings stand.
         slowest: the slowest of the ended targets, the slowest first.
         discovering: whether more targets may still be found.
+        names: the names of accounts by their ids, as far as the organization told them.
     """
 
     now: Callable[[], float]
@@ -68,6 +73,7 @@ class Tally:
     open: dict[Target, Reading] = field(default_factory=dict)
     stale: set[Target] = field(default_factory=set)
     discovering: bool = True
+    names: dict[str, str] = field(default_factory=dict)
     _slowest: list[tuple[float, int, Outcome]] = field(default_factory=list)
     _problem_index: dict[tuple[str, str | None], int] = field(default_factory=dict)
 
@@ -90,6 +96,11 @@ class Tally:
     def found(self, target: Target, account_name: str | None = None) -> None:
         """Note a target that is to be read."""
         self.open[target] = Reading(account_name)
+
+    def split(self, event: events.TargetSplit) -> None:
+        """Note how many findings a target that is split has."""
+        if event.target in self.open:
+            self.open[event.target].expected = event.expected
 
     def begun(self, target: Target) -> None:
         """Note that the reading of a target begins."""
@@ -241,6 +252,8 @@ _COUNTS: dict[type[events.Event], Callable[[Tally, Any], None]] = {
     events.RequestsCounted: lambda counts, event: counts.requested(
         requests=event.requests, throttled=event.throttled, retries=event.retries
     ),
+    events.AccountsChosen: lambda counts, event: counts.names.update(event.account_names),
+    events.TargetSplit: lambda counts, event: counts.split(event),
     events.SweepResumed: lambda counts, event: counts.resume(event),
     events.Warned: lambda counts, event: counts.warnings.append(event),
     events.NothingSelected: lambda counts, event: counts.select_nothing(event),

@@ -171,6 +171,11 @@ class Visitor:
             failure = error
         except Exception as error:  # noqa: BLE001  # see the comment
             # A defect of ours, and still no reason to give up the other targets.
-            _log.exception("%s: a defect of harvester, please report it", target)
+            place = {"account": target.account, "region": target.region}
+            _log.exception(
+                "%s: a defect of harvester, please report it",
+                target,
+                extra={"event": "internal_error", **place},
+            )
             failure = HarvesterError(f"a defect of harvester: {type(error).__name__}")
         return Ended(failure, channel.pacer.learned, globs)

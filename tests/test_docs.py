@@ -6,12 +6,16 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import click
+import msgspec
 import pytest
 
 from harvester import __version__, errors
 from harvester.cli import cli
+from harvester.events import AnyEvent
+from harvester.summary import Problem, Skipped, Summary, SweepWarning, TargetCounts
 from tests.torture.jobs import DESTINATIONS
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +80,7 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
         for one in vars(errors).values()
         if isinstance(one, type) and issubclass(one, errors.HarvesterError)
     } - {errors.HarvesterError.exit_code}
-    assert raised | {0, 3, 130, 143} == documented
+    assert raised | {0, 3, 129, 130, 143} == documented
 
 
 def test_the_policy_is_json_with_every_operation_that_is_used() -> None:
@@ -124,3 +128,60 @@ def test_the_reliability_page_is_of_a_whole_campaign_in_which_nothing_was_lost()
     assert {name for name, *_ in rows} == set(DESTINATIONS), "run `make torture`"
     assert sum(int(kills) for _, _, kills, *_ in rows) == 200
     assert {wrong for row in rows for wrong in row[3:]} == {"0"}
+
+
+def _documented(page: str, section: str) -> list[str]:
+    """The names in the first column of the table below a heading, "" for the top of the page."""
+    text = (ROOT / "docs" / page).read_text()
+    if section:
+        text = text.partition(f"\n## {section}\n")[2]
+    text = text.partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?) \|", text, re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+
+@pytest.mark.parametrize(
+    ("section", "kind"),
+    [
+        ("", Summary),
+        ("targets", TargetCounts),
+        ("problems", Problem),
+        ("skipped", Skipped),
+        ("warnings", SweepWarning),
+    ],
+)
+def test_the_summary_page_describes_each_field(section: str, kind: type[msgspec.Struct]) -> None:
+    assert _documented("summary.md", section) == list(kind.__struct_fields__)
+    assert "(docs/summary.md)" in README
+
+
+def _logged_events() -> set[str]:
+    """The names that log calls and events in the code have."""
+    named = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
+    for path in (ROOT / "harvester").rglob("*.py"):
+        text = path.read_text()
+        named |= set(re.findall(r'"event": "(\w+)"', text))
+        named |= set(re.findall(r'"(\w+_error|\w+_warning|sdk_log|log|interrupted)"', text))
+    return named
+
+
+def test_the_events_that_the_page_on_logs_names_exist() -> None:
+    documented = _documented("logs.md", "Events")
+    assert len(documented) > 20
+    assert set(documented) <= _logged_events()
+    assert "(docs/logs.md)" in README
+
+
+def test_each_log_call_names_its_event() -> None:
+    unnamed = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in (ROOT / "harvester").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and isinstance(call.func.value, ast.Name)
+        and call.func.value.id == "_log"
+        and call.func.attr in {"debug", "info", "warning", "error", "exception", "log"}
+        and "extra" not in {keyword.arg for keyword in call.keywords}
+    ]
+    assert unnamed == [], 'extra={"event": …} is missing'

@@ -20,10 +20,9 @@ from harvester.summary import (
     Summary,
     SweepStatus,
     TargetCounts,
-    check_summary_path,
     summarize,
-    write_summary,
 )
+from harvester.summary_file import check_summary_path, write_summary
 from harvester.tally import SLOWEST, Tally
 
 _ACCOUNT = "111122223333"

@@ -165,7 +165,7 @@ def test_every_log_is_one_harmless_line(kind: str, text: str, extra: dict[str, A
     assert not {unicodedata.category(c) for c in line[:-1]} & {"Cc", "Cs", "Zl", "Zp"}
     if kind == "json":
         entry = json.loads(line)
-        assert entry["event"] == printable(text, 2000)
+        assert entry["message"] == printable(text, 2000)
         assert entry["level"] == "warning"
         assert {key: entry[key] for key in extra if isinstance(extra[key], int)} == {
             key: value for key, value in extra.items() if isinstance(value, int)
@@ -192,5 +192,6 @@ def test_warnings_are_logged() -> None:
         warnings.warn("careful", stacklevel=1)
 
     (entry,) = [json.loads(line) for line in stderr.getvalue().splitlines()]
-    assert "careful" in entry["event"]
+    assert "careful" in entry["message"]
+    assert entry["event"] == "python_warning"
     assert entry["level"] == "warning"

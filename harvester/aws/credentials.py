@@ -180,6 +180,7 @@ class RefreshedCredentials:
                 self._session.source,
                 self._session.end.isoformat(timespec="seconds"),
                 error,
+                extra={"event": "credentials_not_refreshed"},
             )
         self._next = min(now + self._pause(self._session, now), self._session.end)
         return self._session.keys

@@ -40,7 +40,12 @@ def check_endpoints(
     for name, url in dict.fromkeys(found.values()):
         check_endpoint(name, url, allow_insecure=allow_insecure)
         if is_insecure(url):
-            _log.warning("%s: requests go unencrypted to %s, as it is allowed", name, url)
+            _log.warning(
+                "%s: requests go unencrypted to %s, as it is allowed",
+                name,
+                url,
+                extra={"event": "insecure_endpoint"},
+            )
     return {service: url for service, (_, url) in found.items()}
 
 

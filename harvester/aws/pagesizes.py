@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _FIRST_ANSWER_SECONDS = 2.0
 _FIRST_PROBE = 10
 """Small pages after which a larger one is asked for again. Each refusal doubles the number: a
 refusal may have had another reason, and a probe costs a region that refuses one call."""
+_log = logging.getLogger("harvester")
 
 
 @dataclass(slots=True)
@@ -78,6 +80,8 @@ class PageSizes:
     def granted(self, target: Target, size: int) -> None:
         """Note that a target granted a page of this size."""
         if size > SURE_PER_PAGE:
+            if target.region not in self._granting or self._small(target):
+                _log_learned(target, size)
             self._granting.add(target.region)
             self._fallbacks.pop(target.region, None)
             self._fallbacks.pop(target, None)
@@ -87,6 +91,7 @@ class PageSizes:
         key = target if target.region in self._granting else target.region
         known = self._fallbacks.get(key)
         if known is None:
+            _log_learned(target, SURE_PER_PAGE)
             self._fallbacks[key] = _Fallback()
         else:
             known.again()
@@ -117,3 +122,13 @@ class PageSizes:
 
     def _small(self, target: Target) -> _Fallback | None:
         return self._fallbacks.get(target) or self._fallbacks.get(target.region)
+
+
+def _log_learned(target: Target, size: int) -> None:
+    fields = {"account": target.account, "region": target.region, "page_size": size}
+    _log.debug(
+        "%s grants pages of %s findings",
+        target,
+        size,
+        extra={"event": "page_size_learned", **fields},
+    )

@@ -114,7 +114,9 @@ class FileSink:
             if self.published is None and not self._discarded:
                 await self._save()
         except OutputError as failure:
-            _log.debug("the last second is not kept: %s", failure)  # the disk is full, say
+            _log.debug(
+                "the last second is not kept: %s", failure, extra={"event": "not_committed"}
+            )  # the disk is full, say
         finally:
             self._close()
             with suppress(OSError):
@@ -132,7 +134,11 @@ class FileSink:
         try:
             await self._publish_early(ready)
         except OutputError as failure:
-            _log.warning("complete targets could not be published: %s", failure)
+            _log.warning(
+                "complete targets could not be published: %s",
+                failure,
+                extra={"event": "not_published"},
+            )
         await self._commit()
 
     def _leave(self) -> None:

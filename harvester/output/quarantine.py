@@ -54,7 +54,12 @@ class Quarantine:
         try:
             return error.noted(self._keep(self._folder, target, error.body))
         except OSError as failure:
-            _log.debug("%s cannot be written: %s", self._folder, failure)
+            _log.debug(
+                "%s cannot be written: %s",
+                self._folder,
+                failure,
+                extra={"event": "damaged_page_not_kept"},
+            )
             return error.noted("its body could not be kept")
 
     def _keep(self, path: Path, target: Target, body: bytes) -> str:

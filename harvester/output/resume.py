@@ -23,6 +23,7 @@ _VERSION = 2
 _CLOCK_ERROR = 60.0
 """Seconds by which a clock may be set back without making a time in the journal a future one."""
 
+_DISCARDED = {"event": "unfinished_discarded"}
 _log = logging.getLogger("harvester")
 
 
@@ -119,13 +120,16 @@ def take_up(
         return None
     _forget_old(contents, max_age, time.time() if now is None else now)
     if contents.is_blank:
-        _log.warning("the unfinished sweep of %s is too old: starting over", _moment(header.begun))
+        _log.warning(
+            "the unfinished sweep of %s is too old: starting over",
+            _moment(header.begun),
+            extra=_DISCARDED,
+        )
         return None
     spool = Spool(workspace, packed=header.packed, segments=header.segments)
     _forget_damaged(contents, spool, between)
     if contents.is_blank:
         return None
-    _log.info("resuming the unfinished sweep of %s", _moment(header.begun))
     return header, contents
 
 
@@ -137,7 +141,10 @@ def _load(
         if not records:
             return None
         if records[0]["version"] != _VERSION:
-            _log.warning("the unfinished sweep is of another version of harvester: starting over")
+            _log.warning(
+                "the unfinished sweep is of another version of harvester: starting over",
+                extra=_DISCARDED,
+            )
             return None
         header = Header.of(records[0])
         _compare(header.settings, identity)
@@ -149,6 +156,7 @@ def _load(
             "the journal of the unfinished sweep in %s is damaged (%s): starting over",
             workspace.folder,
             error,
+            extra=_DISCARDED,
         )
         return None
     return header, contents
@@ -178,6 +186,7 @@ def _forget_old(contents: Contents, max_age: float, now: float) -> None:
             "reading them again",
             len(old),
             _moment(min(old.values())),
+            extra={"event": "old_targets_discarded", "targets": len(old)},
         )
 
 
@@ -191,7 +200,9 @@ def _forget_damaged(contents: Contents, spool: Spool, between: Callable[[], None
                     between()
             except DamagedSpoolError as error:
                 damaged[query.target] += 1
-                _log.debug("%s, %s: %s", query.target, query, error)
+                _log.debug(
+                    "%s, %s: %s", query.target, query, error, extra={"event": "spool_damaged"}
+                )
                 contents.forget_query(query)
     finally:
         spool.close()
@@ -199,6 +210,11 @@ def _forget_damaged(contents: Contents, spool: Spool, between: Callable[[], None
         _log.warning(
             "%s: findings of the unfinished sweep are damaged on the disk: reading them again",
             target,
+            extra={
+                "event": "spool_damaged",
+                "account": target.account,
+                "region": target.region,
+            },
         )
 
 

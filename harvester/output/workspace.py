@@ -160,7 +160,12 @@ class Workspace:
             (self.folder / LOCK).unlink()
             self.folder.rmdir()
         except OSError as error:
-            _log.warning("%s cannot be removed: %s", self.folder, error.strerror or error)
+            _log.warning(
+                "%s cannot be removed: %s",
+                self.folder,
+                error.strerror or error,
+                extra={"event": "work_not_removed"},
+            )
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -211,6 +216,7 @@ class Workspace:
             _log.warning(
                 "%s was writable by other users: the unfinished sweep in it is discarded",
                 self.folder,
+                extra={"event": "unfinished_discarded"},
             )
         for leftover in leftovers:
             _remove(leftover)
@@ -223,7 +229,12 @@ class Workspace:
         if self._fixed:
             lacks.append("keeps no owners or modes: other users of it may read or change the files")
         if lacks:
-            _log.warning("%s: the file system %s", self.folder, "; it ".join(lacks))
+            _log.warning(
+                "%s: the file system %s",
+                self.folder,
+                "; it ".join(lacks),
+                extra={"event": "file_system_lacks"},
+            )
 
 
 def _remove(leftover: Path) -> None:

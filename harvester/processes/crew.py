@@ -86,7 +86,16 @@ class Crew:
         ended = await mate.read(reading)
         if ended is not None:
             return ended
-        _log.warning("%s: %s; it is read again", visit.target, mate.fate)
+        _log.warning(
+            "%s: %s; it is read again",
+            visit.target,
+            mate.fate,
+            extra={
+                "event": "worker_lost",
+                "account": visit.target.account,
+                "region": visit.target.region,
+            },
+        )
         return await self._here.read(visit, again=await reading.withdraw())
 
     def finish_within(self, seconds: float) -> None:

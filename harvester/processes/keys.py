@@ -37,7 +37,11 @@ class Lender:
         except HarvesterError as error:
             return Grant(wish.account, failure=Failure.of(error))
         except Exception as error:  # noqa: BLE001  # as in a visit: it costs this account alone
-            _log.exception("%s: a defect of harvester, please report it", wish.account)
+            _log.exception(
+                "%s: a defect of harvester, please report it",
+                wish.account,
+                extra={"event": "internal_error", "account": wish.account},
+            )
             failure = HarvesterError(f"a defect of harvester: {type(error).__name__}")
             return Grant(wish.account, failure=Failure.of(failure))
         # As plain text: a secret of another type would not be encoded.

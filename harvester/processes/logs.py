@@ -12,6 +12,7 @@ from harvester.aws import SDK_LOGGERS
 from harvester.processes.messages import Said
 
 _OURS = "harvester"
+_FIELDS = ("event", "account", "region", "code", "page_size")
 
 
 def levels() -> dict[str, int]:
@@ -37,7 +38,7 @@ def forward_logs(wanted: Mapping[str, int], post: Callable[[Said], None]) -> Non
 
 def say(said: Said) -> None:
     """Log what another process said."""
-    logging.getLogger(said.logger).log(said.level, "%s", said.text)
+    logging.getLogger(said.logger).log(said.level, "%s", said.text, extra=said.fields)
 
 
 class _Forwarder(logging.Handler):
@@ -51,7 +52,11 @@ class _Forwarder(logging.Handler):
         if record.name.partition(".")[0] in SDK_LOGGERS:
             # What an error of theirs quotes is not redacted.
             record.exc_info = record.exc_text = None
-        said = Said(record.name, record.levelno, self.format(record))
+        found = {name: getattr(record, name, None) for name in _FIELDS}
+        fields: dict[str, str | int | float] = {
+            name: value for name, value in found.items() if isinstance(value, str | int)
+        }
+        said = Said(record.name, record.levelno, self.format(record), fields)
         if threading.get_ident() == self._thread:
             self._post(said)
             return

@@ -167,11 +167,12 @@ class Calls(Message, frozen=True, tag="calls"):
 
 
 class Said(Message, frozen=True, tag="said"):
-    """A log record."""
+    """A log record; `fields` are the names and numbers that it was given beside its text."""
 
     logger: str
     level: int
     text: str
+    fields: dict[str, str | int | float] = {}
 
 
 class Happened(Message, frozen=True, tag="happened"):

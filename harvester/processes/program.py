@@ -98,7 +98,7 @@ def _ring(end: socket.socket) -> Ring | None:
     try:
         memory = shared_memory()
     except OSError as error:
-        _log.debug("without shared memory: %s", error.strerror)
+        _log.debug("without shared memory: %s", error.strerror, extra={"event": "no_shared_memory"})
         socket.send_fds(end, [b"\0"], [])
         return None
     passed = os.dup(memory)
@@ -115,7 +115,7 @@ def _ring_of(memory: int) -> Ring | None:
     try:
         return Ring(memory)
     except OSError as error:
-        _log.debug("without shared memory: %s", error.strerror)
+        _log.debug("without shared memory: %s", error.strerror, extra={"event": "no_shared_memory"})
         return None
     finally:
         os.close(memory)

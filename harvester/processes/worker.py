@@ -70,7 +70,9 @@ async def _serve(end: socket.socket) -> int:
             except Exception:  # noqa: BLE001  # see the comment
                 # Said as all that is logged, whole lines without secrets: no bare traceback.
                 forward_logs(setup.levels, link.post)
-                _log.exception("a defect of harvester, please report it")
+                _log.exception(
+                    "a defect of harvester, please report it", extra={"event": "internal_error"}
+                )
                 code = 1
             await link.flush()
         group.cancel_scope.cancel()

@@ -1,18 +1,16 @@
-"""Logs on stderr, as text or JSON, clean of control sequences and of the SDK's secrets."""
+"""Logs on stderr, as text or JSON, without secrets; equal causes are told once."""
 
 from __future__ import annotations
 
-import json
+import copy
 import logging
 import sys
-import time
-from datetime import UTC, datetime
-from typing import Any, TextIO
 
 from harvester.aws import SDK_LOGGERS
 from harvester.settings import LogSettings
-from harvester.text import printable, redact
-from harvester.timestamps import iso
+from harvester.terminal import stderr
+from harvester.terminal.grouping import Grouping
+from harvester.terminal.records import JsonLine, TextLine
 
 _LEVELS = {
     "error": logging.ERROR,
@@ -21,75 +19,56 @@ _LEVELS = {
     "debug": logging.DEBUG,
     "trace": logging.DEBUG,
 }
-_LONGEST = 2000
-# The other attributes of a record are what its caller gave as `extra`.
-_OF_EVERY_RECORD = frozenset({*vars(logging.makeLogRecord({})), "asctime", "message"})
+_FAILURE = "target_finished"
 
 
-class _Stderr(logging.StreamHandler[TextIO]):
+class _Handler(logging.Handler):
     """Writes to whatever stderr is now: the progress display puts itself in between."""
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
+    def __init__(
+        self, formatter: logging.Formatter, grouping: Grouping | None, least: int = logging.DEBUG
+    ) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._grouping = grouping
+        self._least = least
 
-    @property
-    def stream(self) -> TextIO:
-        return sys.stderr
+    def emit(self, record: logging.LogRecord) -> None:
+        record = _as_error(record)
+        if record.levelno < self._least:
+            return
+        try:
+            for one in self._grouping(record) if self._grouping else [record]:
+                line = self.format(one)
+                if isinstance(self.formatter, JsonLine):
+                    stderr.put_line(line)
+                elif sys.stderr is not None:
+                    sys.stderr.write(line + "\n")
+        except Exception:  # noqa: BLE001  # a log line never ends a sweep
+            self.handleError(record)
 
-    @stream.setter
-    def stream(self, value: TextIO) -> None:
-        """Keep none: it is looked up each time."""
-
-
-class _Text(logging.Formatter):
-    """A clean line for a person."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event, rest = _read(self, record)
-        stamp = time.strftime("%H:%M:%S", time.localtime(record.created))
-        level = record.levelname.lower()
-        return " ".join((f"{stamp} {level:<7} {event}", *(f"{k}={v}" for k, v in rest.items())))
-
-
-class _Json(logging.Formatter):
-    """A JSON object for a machine."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event, rest = _read(self, record)
-        stamp = iso(datetime.fromtimestamp(record.created, UTC))
-        head = {"timestamp": stamp, "level": record.levelname.lower(), "event": event}
-        return json.dumps(head | rest, default=repr)
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the base's name
+        """Drop the record: a report of the failure would go to the same stream."""
 
 
-def _read(formatter: logging.Formatter, record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
-    """Return what a record says, and what it says beside that, all of it clean."""
-    rest = {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD}
-    if record.exc_info:
-        rest["exception"] = formatter.formatException(record.exc_info)
-    clean = {
-        key: value if isinstance(value, int | float | None) else _clean(str(value))
-        for key, value in rest.items()
-    }
-    return _clean(record.getMessage()), clean
-
-
-def _clean(text: str) -> str:
-    return printable(redact(text), _LONGEST)
-
-
-def configure_logs(settings: LogSettings) -> None:
+def configure_logs(settings: LogSettings, *, run_id: str = "", tables: bool = False) -> None:
     """Send the logs of this process to stderr.
 
-    The SDK's loggers say nothing below errors, at `trace` below info: never debug. Its
-    warnings come with tracebacks of what is told in a line of our own.
+    The SDK's loggers are silent below errors, at `trace` below info: never debug. Their
+    warnings come with tracebacks of failures that have a line of the project's own.
+
+    Args:
+        settings: the level and the format.
+        run_id: on each line of JSON.
+        tables: whether a summary for people follows, so that the log need not repeat it.
     """
-    handler = _Stderr()
-    handler.addFilter(_without_secrets)
-    handler.setFormatter(_Json() if settings.format == "json" else _Text())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [_handler(settings, run_id, tables=tables)]
     root.setLevel(logging.WARNING)
-    logging.getLogger("harvester").setLevel(_LEVELS[settings.level])
+    # Failed targets are warnings of the library, and errors of the command.
+    quiet = settings.level == "error"
+    ours = logging.WARNING if quiet else _LEVELS[settings.level]
+    logging.getLogger("harvester").setLevel(ours)
     for name in SDK_LOGGERS:
         level = logging.INFO if settings.level == "trace" else logging.ERROR
         logging.getLogger(name).setLevel(level)
@@ -97,6 +76,21 @@ def configure_logs(settings: LogSettings) -> None:
         if _is_sdk(name.rpartition(".")[0]):  # what else set a level there is overruled
             logging.getLogger(name).setLevel(logging.NOTSET)
     logging.captureWarnings(True)
+
+
+def _handler(settings: LogSettings, run_id: str, *, tables: bool) -> _Handler:
+    is_json = settings.format == "json"
+    formatter = JsonLine(run_id) if is_json else TextLine()
+    stderr.wrap_lines(formatter.wrap if isinstance(formatter, JsonLine) else None)
+    if isinstance(formatter, JsonLine):
+        stderr.note_losses(formatter.lost)
+    verbose = settings.level in ("debug", "trace")
+    grouping = None if verbose else Grouping(counted=not is_json, recap=not tables)
+    handler = _Handler(formatter, grouping, _LEVELS[settings.level])
+    handler.addFilter(_without_secrets)
+    if tables and not is_json:
+        handler.addFilter(_is_not_last)
+    return handler
 
 
 def _is_sdk(name: str) -> bool:
@@ -108,3 +102,16 @@ def _without_secrets(record: logging.LogRecord) -> bool:
         return True
     record.exc_info = record.exc_text = record.stack_info = None
     return record.levelno >= logging.INFO
+
+
+def _as_error(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a failed target as an error, any other record as it is."""
+    if getattr(record, "event", None) != _FAILURE or record.levelno != logging.WARNING:
+        return record
+    record = copy.copy(record)
+    record.levelno, record.levelname = logging.ERROR, "ERROR"
+    return record
+
+
+def _is_not_last(record: logging.LogRecord) -> bool:
+    return getattr(record, "event", None) != "sweep_finished"

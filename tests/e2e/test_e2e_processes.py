@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from msgspec.structs import replace
 
@@ -37,6 +38,11 @@ from tests.e2e.support import (
     truth,
     until,
 )
+
+_EVENTS_OF_A_SWEEP = {
+    *("sweep_started", "caller_identified", "accounts_chosen", "regions_chosen", "rate_learned"),
+    *("page_size_learned", "target_finished", "output_published", "sweep_finished"),
+}
 
 
 def _seen(pid: int) -> list[str]:
@@ -165,7 +171,9 @@ async def test_what_fails_fails_as_in_one_process(command: Command) -> None:
 
     def said(number: str) -> list[str]:
         """The lines of the log that name a problem, without their time."""
-        return sorted(line[9:] for line in done[number].err.splitlines() if " error " in line)
+        return sorted(
+            line.partition(" ")[2] for line in done[number].err.splitlines() if " error " in line
+        )
 
     assert said("1") == said("2")
     assert any("→" in line for line in said("2")), "with its hint"
@@ -268,7 +276,9 @@ async def test_logs_of_all_processes_come_in_one_way(command: Command) -> None:
         done = await command.sweep(simulator, *options)
     assert done.code == 0
     lines = done.err.splitlines()
-    assert all(line.startswith('{"timestamp"') for line in lines)
+    assert all(line.startswith('{"time"') for line in lines)
+    events = {orjson.loads(line)["event"] for line in lines}
+    assert events <= {"sdk_log", *_EVENTS_OF_A_SWEEP}
     assert any("Found endpoint for imagebuilder" in line for line in lines), "only they call it"
 
 
