@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -22,6 +23,7 @@ from msgspec.structs import asdict, replace
 from harvester._version import __version__
 from harvester.aws.bodies import decode_line
 from harvester.clock import Clock
+from harvester.concurrency import in_thread
 from harvester.errors import HarvesterError, OutputError, SettingsError, UsageError
 from harvester.eventlog import EventLog
 from harvester.events import (
@@ -138,9 +140,7 @@ class Run:
         self._status = "running"
         self._emit(self._started_event())
         try:
-            if summary_path is not None:
-                write_summary(self.summary(), summary_path)
-            self._memory.load()
+            await in_thread(partial(self._begin, self.summary(), summary_path))
             await self._sweep()
         except Exception as error:
             self._status = "failed"
@@ -154,9 +154,19 @@ class Run:
             try:
                 self._end()
             finally:
-                if summary_path is not None:
-                    write_summary(self.summary(), summary_path)
+                with anyio.CancelScope(shield=True):
+                    await in_thread(partial(self._keep, self.summary(), summary_path))
         return self.summary()
+
+    def _begin(self, summary: Summary, path: str | None) -> None:
+        if path is not None:
+            write_summary(summary, path)
+        self._memory.load()
+
+    def _keep(self, summary: Summary, path: str | None) -> None:
+        self._memory.save()
+        if path is not None:
+            write_summary(summary, path)
 
     def _end(self) -> None:
         if self._status == "running":  # cancelled, by `stop` or by whoever awaits it
@@ -175,7 +185,6 @@ class Run:
         if self._status == "interrupted" and self._timed_out and self._is_single_file:
             self._emit(not_replaced(self._settings, self._since))
         self._finished = datetime.now(UTC)
-        self._memory.save()
         summary = self.summary()
         self._emit(
             SweepFinished(

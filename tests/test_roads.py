@@ -106,6 +106,18 @@ def test_usual_findings_are_copied_but_for_their_timestamps(*, ascii_only: bool)
     _check(_body(_REAL, ascii_only=ascii_only))
 
 
+@pytest.mark.parametrize("spaced", [True, False])
+def test_a_large_page_is_the_same_on_both_roads(*, spaced: bool) -> None:
+    body = _body([{**one, "n": n} for n in range(100) for one in _REAL], spaced=spaced)
+    assert len(body) > 2 << 20
+    page = _page(body)
+    assert page is not None
+    assert len(page.lines) == len(page.facets) == 100 * len(_REAL)
+    _check(body)
+    spoiled = body[: len(body) // 2] + b"\x00" + body[len(body) // 2 :]
+    assert _page(spoiled) is None
+
+
 def test_timestamps_with_an_exponent_are_copied_as_well() -> None:
     """As Java writes doubles, and with it many services."""
     body = rb'{"findings":[{"a":  1,"updatedAt":1.767571200123E9,"firstObservedAt":1.7675712E9}]}'

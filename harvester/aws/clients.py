@@ -18,9 +18,10 @@ from harvester.aws.answers import BodyReader, read_by
 from harvester.aws.endpoints import check_certificates, check_endpoints, need_certificates
 from harvester.aws.faults import error_answer, translate
 from harvester.aws.lean import Model
-from harvester.aws.models import quicken
+from harvester.aws.models import load_models, quicken
 from harvester.aws.session import Session
 from harvester.aws.transport import session_class
+from harvester.concurrency import in_thread
 from harvester.errors import HarvesterError
 from harvester.names import operation_name
 from harvester.paging.channel import Call
@@ -167,6 +168,7 @@ class Clients:
     async def _open(self, service: str, region: str) -> Any:
         if not self._clients:
             quicken(self.session)
+        await in_thread(partial(load_models, self.session, service))
         client = await self._stack.enter_async_context(
             self.session.create_client(
                 service,

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError
 from botocore.loaders import JSONFileLoader, create_loader
 
 from harvester.aws.endpoints import SERVICES
+
+_KINDS = ("service-2", "endpoint-rule-set-1")
+"""The models that the SDK reads for a client, by the names of their files."""
 
 
 def quicken(session: AioSession, services: Sequence[str] = SERVICES) -> None:
@@ -28,6 +33,18 @@ def quicken(session: AioSession, services: Sequence[str] = SERVICES) -> None:
     loader.file_loader = _Files()
     loader.list_available_services = lambda type_name: services  # noqa: ARG005  # of each type
     session.register_component("data_loader", loader)
+
+
+def load_models(session: AioSession, service: str) -> None:
+    """Read the models of a service, which the session keeps, so that a client is made at once.
+
+    To be called in a thread: the largest have megabytes. A model that is missing or damaged is
+    left to the making of the client, which says so.
+    """
+    loader = session.get_component("data_loader")
+    with suppress(BotoCoreError, OSError, ValueError):
+        for kind in _KINDS:
+            loader.load_service_model(service, kind)
 
 
 class _Files(JSONFileLoader):  # type: ignore[misc]  # the SDK is untyped
