@@ -250,7 +250,8 @@ def _hang_up(request: web.BaseRequest, *, reset: bool) -> web.Response:
     if transport is not None:
         connection = transport.get_extra_info("socket")
         if reset and connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+            with suppress(OSError):  # the caller left meanwhile
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         transport.abort()
     return web.Response()
 
