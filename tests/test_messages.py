@@ -45,6 +45,7 @@ _STANDINGS = st.builds(
     expected=_NUMBERS,
     cursors=st.dictionaries(_QUERIES, _CURSORS, max_size=3),
 )
+_RATES = st.none() | st.floats(0.1, 1000)
 _BUCKETS = st.none() | st.builds(Learned, st.floats(0.1, 1000), st.none() | st.floats(1, 10))
 _FAILURES = st.builds(Failure, _TEXTS, _TEXTS, st.none() | _TEXTS, _TEXTS, _TEXTS)
 _MESSAGES: st.SearchStrategy[Message] = st.one_of(
@@ -53,7 +54,7 @@ _MESSAGES: st.SearchStrategy[Message] = st.one_of(
         st.builds(FindingSettings, filters=st.just({"severity": ("HIGH", "LOW")})),
         st.builds(AwsSettings, profile=st.none() | st.just("audit")),
         st.integers(1, 1000),
-        _BUCKETS,
+        _RATES,
         st.booleans(),
         st.dictionaries(st.sampled_from(["", "harvester"]), st.integers(0, 50)),
     ),

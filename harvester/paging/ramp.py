@@ -9,16 +9,17 @@ from collections import deque
 class Ramp:
     """Bounds the calls under way until the first throttle: that costs them all.
 
-    Two at first, three after four answers, so that a small bucket costs few calls; four after
-    eight, six after a hundred, and one more for every eight answers from then on. So 120 calls, twenty more than the largest burst to expect, are useful to 95 % all the
-    same, and a service that grants much is soon used to the full.
+    Two at first, three after two answers, so that a small bucket costs few calls; four after
+    four, six after a hundred, and one more for every eight answers from then on. So 120 calls,
+    twenty more than the largest burst to expect, are useful to 95 % all the same, and a service
+    that grants much is soon used to the full.
 
     A rate that is `known`, in calls a second, may be kept from the start, with ten calls under
     way at most: it may be known wrongly. Where the bucket is known to be large, the `first` bound
     may be another.
     """
 
-    _FEW, _STEP = 2.0, 4  # calls at the very first; answers until one more
+    _FEW, _STEP = 2.0, 2  # calls at the very first; answers until one more
     _FIRST, _SLOWLY, _SOON = 3.6, 1.0 / 55.0, 1.0 / 8.0  # calls; more of them for each answer
     _MANY = 100  # answers, from which on the bound grows soon
     _BURST = 10  # of the smallest bucket

@@ -28,7 +28,7 @@ class SmallBucketPace:
       a run that ends by then is not throttled at all.
 
     Finding out the bucket costs four to six throttles, one to three of them before anything is
-    known. So a first run is useful to 95 % if it makes some 160 calls or more; at 40 calls it is
+    known. So a first run is useful to 95 % if it makes some 200 calls or more; at 40 calls it is
     useful to 88 to 93 %. A burst of one allows no jitter: its pace is lower by as much as the
     jitter is of the spacing.
     """
