@@ -43,7 +43,7 @@ class RateLearner:
     _MARGIN, _DOUBT_MARGIN = 0.03, 0.4  # below the middle: at least; as a share of the doubt
     _DOUBT = 0.25  # above which the search goes on
     _SMALL_DOUBT, _CALL_GROWTH = 0.1, 0.05  # of a small bucket; growth at most for each call
-    _SMALL_CALM, _FLOOR = 40.0, 0.95  # calls, as above; times the rate that was held until then
+    _SMALL_CALM, _FLOOR = 60.0, 0.95  # calls, as above; times the rate that was held until then
     _GROWTH, _LEAST_DOUBT = 1.0 / 60.0, 0.05  # of the rate for each call, as a share of the doubt
     _MOST_GROWTH = 0.05  # a second
     _CALM, _CALM_CALLS = 8.0, 100.0  # seconds and calls, from which on ...
