@@ -144,9 +144,13 @@ class EventLog:
         self.say(logging.DEBUG, event, message, {**self._about(event.target), **fields})
 
     def rate(self, event: events.RateLearned) -> None:
-        """Log the rate that a target grants."""
+        """Log the rate that a target grants, and its burst."""
         message = f"{self._where(event.target)}: the pacer learned {event.rate:.1f} requests/s"
-        self.say(logging.DEBUG, event, message, {**self._about(event.target), "rate": event.rate})
+        fields = {"rate": event.rate}
+        if event.burst is not None:
+            message += f", {event.burst:.0f} at once"
+            fields["burst"] = event.burst
+        self.say(logging.DEBUG, event, message, {**self._about(event.target), **fields})
 
     def finished(self, event: events.TargetFinished) -> None:
         """Log how a target ended."""

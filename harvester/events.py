@@ -210,10 +210,14 @@ class RequestsCounted(Event, frozen=True, kw_only=True, tag="requests_counted"):
 
 
 class RateLearned(Event, frozen=True, kw_only=True, tag="rate_learned"):
-    """The rate that a target grants, in requests a second, as the pacer estimates it."""
+    """The rate that a target grants, in requests a second, as the pacer estimates it.
+
+    `burst` is how many it grants at once, None where they are many or not known.
+    """
 
     target: Target
     rate: float
+    burst: float | None = None
 
 
 class TargetFinished(Event, frozen=True, kw_only=True, tag="target_finished"):

@@ -13,10 +13,15 @@ import orjson
 
 from harvester.model import Target
 from harvester.output.workspace import write_private
+from harvester.paging.learned import Learned
 
-_VERSION = 1
+_VERSION = 2
+_READABLE = (1, 2)
+"""Version 1 had no section `bursts`."""
+
 _DAYS = 7 * 86_400
 _HIGHEST = 1000.0
+_LARGEST_BURST = 100.0
 _MOST = 1e9
 _MANY = 20
 """Pages from which on a target is remembered as large."""
@@ -25,11 +30,16 @@ _log = logging.getLogger("harvester")
 
 
 class Memory:
-    """Rates and sizes of targets, and whose counts are unreliable, in a cache file that may be deleted at any time.
+    """Token buckets and sizes of targets, and whose counts are unreliable, in a cache file.
 
-    What cannot be read is taken for nothing, and what cannot be written is let go: it is
-    learned anew then. A rate is forgotten after a week without a throttle, a size after a week,
-    and counts that differed after a week in which they were not compared.
+    The file may be deleted at any time. A file that cannot be read is ignored, and a failure to
+    write it is logged: everything is learned again. A bucket is forgotten after a week without
+    a throttle, a size after a week, and counts that differed after a week in which they were not
+    compared.
+
+    The file is a JSON object: `version`, and a section for each kind of fact (`rates`, `bursts`,
+    `pages`, `doubted_counts`). A section maps the name of a target to a number and the time at
+    which it was learned. A damaged section or entry is ignored alone.
 
     Args:
         path: the file; None keeps the rates in memory alone.
@@ -38,6 +48,7 @@ class Memory:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._rates: dict[str, tuple[float, float]] = {}
+        self._bursts: dict[str, tuple[float, float]] = {}
         self._pages: dict[str, tuple[float, float]] = {}
         self._doubted: dict[str, tuple[float, float]] = {}
         self._place = ""
@@ -58,9 +69,10 @@ class Memory:
             held = orjson.loads(self._path.read_bytes())
         except (OSError, ValueError):
             return
-        if not isinstance(held, dict) or held.get("version") != _VERSION:
+        if not isinstance(held, dict) or held.get("version") not in _READABLE:
             return
         self._rates = _entries(held.get("rates"), _HIGHEST)
+        self._bursts = _entries(held.get("bursts"), _LARGEST_BURST)
         self._pages = _entries(held.get("pages"), _MOST)
         self._doubted = _entries(held.get("doubted_counts"), 1.0)
 
@@ -68,7 +80,12 @@ class Memory:
         """Write the file, whole."""
         if self._path is None:
             return
-        held = {"rates": self._rates, "pages": self._pages, "doubted_counts": self._doubted}
+        held = {
+            "rates": self._rates,
+            "bursts": self._bursts,
+            "pages": self._pages,
+            "doubted_counts": self._doubted,
+        }
         if not any(held.values()) and not self._path.exists():
             return
         try:
@@ -78,15 +95,21 @@ class Memory:
                 "what was learned is not kept: %s", error, extra={"event": "history_not_kept"}
             )
 
-    def recall(self, target: Target) -> float | None:
-        """Return the rate learned for a target, None where there is none."""
-        entry = self._rates.get(self._name(target))
-        return entry[0] if entry else None
+    def recall(self, target: Target) -> Learned | None:
+        """Return the bucket learned for a target, None if there is none."""
+        rate = self._rates.get(self._name(target))
+        burst = self._bursts.get(self._name(target))
+        return Learned(rate[0], burst[0] if burst else None) if rate else None
 
-    def learn(self, target: Target, rate: float | None) -> None:
-        """Keep the rate learned for a target, if any."""
-        if rate is not None:
-            self._rates[self._name(target)] = (round(rate, 3), round(time.time()))
+    def learn(self, target: Target, learned: Learned | None) -> None:
+        """Keep the bucket learned for a target, if any, instead of an earlier one."""
+        if learned is None:
+            return
+        name, now = self._name(target), round(time.time())
+        self._rates[name] = (round(learned.rate, 3), now)
+        self._bursts.pop(name, None)
+        if learned.burst is not None:
+            self._bursts[name] = (learned.burst, now)
 
     def size(self, target: Target) -> float:
         """Return how many pages a target had, 0 where that is not known or not many."""

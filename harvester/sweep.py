@@ -304,9 +304,9 @@ class Journey:
         # same sweep is to make the same cuts, whatever its timing is.
         rest = (later + 1) * len(targets) / self._settings.limits.max_concurrency
         for target in targets:
-            rate, pages = self._memory.recall(target), self._memory.size(target)
+            learned, pages = self._memory.recall(target), self._memory.size(target)
             doubted = self._memory.doubts_counts(target)
-            await found.send(Visit(target, credentials, rate, pages, rest, doubted))
+            await found.send(Visit(target, credentials, learned, pages, rest, doubted))
 
     def _end(self, outcome: Outcome, account: Account) -> None:
         self._emit(TargetFinished(outcome=replace(outcome, account_name=account.name)))
@@ -315,9 +315,9 @@ class Journey:
         target = visit.target
         self._emit(TargetStarted(target=target))
         ended = await do(visit)
-        self._memory.learn(target, ended.rate)
-        if ended.rate is not None:
-            self._emit(RateLearned(target=target, rate=ended.rate))
+        self._memory.learn(target, ended.learned)
+        if (learned := ended.learned) is not None:
+            self._emit(RateLearned(target=target, rate=learned.rate, burst=learned.burst))
         if ended.error is None:  # what broke off says nothing about sizes and counts
             self._memory.note_size(target, self._tally.open[target].pages)
             self._memory.note_counts(target, verified=ended.verified)

@@ -22,6 +22,7 @@ from harvester.openfiles import requests_in_flight
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import TargetSink
 from harvester.paging.channel import Channel, Exchange
+from harvester.paging.learned import Learned
 from harvester.paging.planner import match_pipelines, matching_globs, plan_queries
 from harvester.paging.retry import RetryPolicy
 from harvester.paging.slots import FairSlots
@@ -41,7 +42,7 @@ _log = logging.getLogger("harvester")
 class Visit:
     """A target that was found, and the credentials to read it.
 
-    From earlier runs: the rate that it granted, None where that is not known, and how many
+    From earlier runs: the bucket that was learned, None where that is not known, and how many
     pages it had, 0 where that is not known or not many; `doubted` is whether the service's counts
     were found to differ from its list. `rest` is how many calls it and those that come later take
     at least, one after the other.
@@ -49,7 +50,7 @@ class Visit:
 
     target: Target
     credentials: Credentials
-    rate: float | None = None
+    learned: Learned | None = None
     pages: float = 0.0
     rest: float = 0.0
     doubted: bool = False
@@ -64,13 +65,13 @@ class Visit:
 class Ended:
     """How a visit ended: by an error, or else well.
 
-    `rate` is what the target was found to grant, in calls a second; `globs` are those that
+    `learned` is the target's token bucket, None before any throttle; `globs` are those that
     match a pipeline, None where no pipelines are selected by globs or they are not known;
     `verified` is that of the target's `Outcome`.
     """
 
     error: HarvesterError | None = None
-    rate: float | None = None
+    learned: Learned | None = None
     globs: tuple[str, ...] | None = None
     verified: bool | None = None
 
@@ -133,7 +134,7 @@ class Visitor:
                 self._exchange.emit,
                 chosen,
                 quarantine=quarantine,
-                width=width_at(visit.rate, self._max_rate),
+                width=width_at(visit.learned.rate if visit.learned else None, self._max_rate),
                 rest=visit.rest,
                 trust=self._trust,
                 doubted=visit.doubted,
@@ -154,7 +155,7 @@ class Visitor:
             visit.credentials,
             account=target.account,
             max_rate=self._max_rate,
-            start=visit.rate,
+            start=visit.learned,
         )
         failure: HarvesterError | None = None
         pipelines: tuple[str, ...] | None = None

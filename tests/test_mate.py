@@ -19,6 +19,7 @@ from harvester.errors import OutputError
 from harvester.model import Page, Query, Target
 from harvester.output.quarantine import Quarantine
 from harvester.output.sink import StreamSink
+from harvester.paging.learned import Learned
 from harvester.processes.keys import Lender
 from harvester.processes.link import Link
 from harvester.processes.mate import Mate
@@ -164,9 +165,9 @@ def _page(token: str | None) -> Wrote:
 async def test_calls_and_pages_are_counted_and_an_end_is_told(scene: Scene) -> None:
     async with scene.working():
         await scene.says(Calls(2, 1, 1), _page("a"), Calls(5, 1, 3), _page(None))
-        await scene.says(Over(_TARGET, None, 2.0, ("a*",)))
+        await scene.says(Over(_TARGET, None, Learned(2.0), ("a*",)))
     assert scene.sink.tokens == ["a", None]
-    assert scene.ended == [Ended(None, 2.0, ("a*",))]
+    assert scene.ended == [Ended(None, Learned(2.0), ("a*",))]
     assert (scene.tally.requests, scene.tally.throttled, scene.tally.retries) == (5, 1, 3)
     await scene.parts(0.0)
 

@@ -9,6 +9,7 @@ import pytest
 
 from harvester.memory import Memory, default_path
 from harvester.model import Target
+from harvester.paging.learned import Learned
 
 ONE = Target("111122223333", "eu-west-1")
 OTHER = Target("111122223333", "us-east-1")
@@ -18,12 +19,12 @@ def test_a_rate_is_there_in_the_next_run(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "rates.json"
     memory = Memory(path)
     memory.load()
-    memory.learn(ONE, 4.25)
+    memory.learn(ONE, Learned(4.25, 3.0))
     memory.learn(OTHER, None)
     memory.save()
     later = Memory(path)
     later.load()
-    assert later.recall(ONE) == 4.25
+    assert later.recall(ONE) == Learned(4.25, 3.0)
     assert later.recall(OTHER) is None
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in path.parent.iterdir()] == ["rates.json"]
@@ -35,7 +36,7 @@ def test_a_rate_is_there_in_the_next_run(tmp_path: Path) -> None:
         b"",
         b"{",
         b"[]",
-        b'{"version": 2, "rates": {}}',
+        b'{"version": 3, "rates": {"111122223333/eu-west-1": [5.0, 99999999999]}}',
         b'{"version": 1, "rates": []}',
         b'{"version": 1, "rates": {"111122223333/eu-west-1": [0, 99999999999]}}',
         b'{"version": 1, "rates": {"111122223333/eu-west-1": [5.0]}}',
@@ -59,16 +60,16 @@ def test_a_rate_is_forgotten_after_a_week(tmp_path: Path) -> None:
     memory = Memory(path)
     memory.load()
     assert memory.recall(ONE) is None
-    assert memory.recall(OTHER) == 6.0
+    assert memory.recall(OTHER) == Learned(6.0)
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     memory = Memory(tmp_path / "file" / "rates.json")
     memory.load()
-    memory.learn(ONE, 3.0)
+    memory.learn(ONE, Learned(3.0))
     memory.save()
-    assert memory.recall(ONE) == 3.0
+    assert memory.recall(ONE) == Learned(3.0)
 
 
 def test_large_targets_are_remembered_and_small_ones_forgotten(tmp_path: Path) -> None:
@@ -93,14 +94,14 @@ def test_what_is_learned_at_one_endpoint_is_not_taken_for_another(tmp_path: Path
         memory.keep_to(place)
         assert memory.recall(ONE) is None
         assert (memory.size(ONE), memory.largest()) == (0.0, {})
-        memory.learn(ONE, float(number))
+        memory.learn(ONE, Learned(float(number)))
         memory.note_size(ONE, 100 * number)
     memory.save()
     later = Memory(tmp_path / "rates.json")
     later.load()
     for number, place in enumerate(places, 1):
         later.keep_to(place)
-        assert later.recall(ONE) == number
+        assert later.recall(ONE) == Learned(number)
         assert (later.size(ONE), later.largest()) == (100 * number, {ONE.account: 100 * number})
 
 
@@ -126,7 +127,7 @@ def test_links_beside_it_and_in_its_place_are_not_followed(tmp_path: Path) -> No
     path.symlink_to(precious)
     (tmp_path / f".rates.json.{os.getpid()}").symlink_to(precious)
     memory = Memory(path)
-    memory.learn(ONE, 3.0)
+    memory.learn(ONE, Learned(3.0))
     memory.save()
     assert precious.read_text() == "not ours"
     assert not path.is_symlink()
@@ -153,3 +154,28 @@ def test_counts_that_differ_are_remembered_until_they_match(tmp_path: Path) -> N
     last.load()
     last.keep_to("http://127.0.0.1:1")
     assert not last.doubts_counts(ONE)
+
+
+def test_a_burst_is_forgotten_with_the_bucket_that_had_it(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "rates.json")
+    memory.learn(ONE, Learned(2.0, 3.0))
+    memory.learn(ONE, Learned(9.0))
+    assert memory.recall(ONE) == Learned(9.0)
+
+
+def test_a_file_of_version_1_still_gives_its_rates(tmp_path: Path) -> None:
+    path = tmp_path / "rates.json"
+    path.write_bytes(orjson.dumps({"version": 1, "rates": {str(ONE): [5.0, time.time()]}}))
+    memory = Memory(path)
+    memory.load()
+    assert memory.recall(ONE) == Learned(5.0)
+
+
+@pytest.mark.parametrize("bursts", [[], "3", {str(ONE): [0.0, 9e10]}, {str(ONE): [1e9, 9e10]}])
+def test_a_damaged_burst_leaves_the_rate(tmp_path: Path, bursts: object) -> None:
+    path = tmp_path / "rates.json"
+    rates = {str(ONE): [5.0, time.time()]}
+    path.write_bytes(orjson.dumps({"version": 2, "rates": rates, "bursts": bursts}))
+    memory = Memory(path)
+    memory.load()
+    assert memory.recall(ONE) == Learned(5.0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harvester import errors
 from harvester.model import Condition, Cursor, Query, Standing, Target
+from harvester.paging.learned import Learned
 from harvester.processes.frames import Frames, frame
 from harvester.processes.messages import (
     Begun,
@@ -45,6 +46,7 @@ _STANDINGS = st.builds(
     cursors=st.dictionaries(_QUERIES, _CURSORS, max_size=3),
 )
 _RATES = st.none() | st.floats(0.1, 1000)
+_BUCKETS = st.none() | st.builds(Learned, st.floats(0.1, 1000), st.none() | st.floats(1, 10))
 _FAILURES = st.builds(Failure, _TEXTS, _TEXTS, st.none() | _TEXTS, _TEXTS, _TEXTS)
 _MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(
@@ -56,8 +58,8 @@ _MESSAGES: st.SearchStrategy[Message] = st.one_of(
         st.booleans(),
         st.dictionaries(st.sampled_from(["", "harvester"]), st.integers(0, 50)),
     ),
-    st.builds(Order, _TARGETS, _RATES, st.floats(0, 9), st.booleans()),
-    st.builds(Order.going_on, st.builds(Order, _TARGETS, _RATES, st.floats(0, 9)), _STANDINGS),
+    st.builds(Order, _TARGETS, _BUCKETS, st.floats(0, 9), st.booleans()),
+    st.builds(Order.going_on, st.builds(Order, _TARGETS, _BUCKETS, st.floats(0, 9)), _STANDINGS),
     st.builds(Stop, st.floats(0, 9)),
     st.builds(Wish, _TEXTS, st.none() | _TEXTS),
     st.builds(Grant, _TEXTS, _TEXTS, _TEXTS, st.none() | _TEXTS, st.floats(0, 9)),
@@ -69,7 +71,7 @@ _MESSAGES: st.SearchStrategy[Message] = st.one_of(
         Over,
         _TARGETS,
         st.none() | _FAILURES,
-        _RATES,
+        _BUCKETS,
         st.none() | st.lists(_TEXTS, max_size=3).map(tuple),
     ),
     st.builds(Calls, st.integers(0), st.integers(0), st.integers(0)),
@@ -111,14 +113,14 @@ def test_what_is_not_whole_yet_is_not_heard(one: tuple[Message, bytes], data: An
     assert _hear(whole[cut:], [7], frames) == [one]
 
 
-@given(_TARGETS, _RATES, _STANDINGS)
+@given(_TARGETS, _BUCKETS, _STANDINGS)
 def test_where_a_target_stands_is_known_at_the_other_end(
-    target: Target, rate: float | None, standing: Standing
+    target: Target, learned: Learned | None, standing: Standing
 ) -> None:
-    order = Order(target, rate, 2.5).going_on(standing)
+    order = Order(target, learned, 2.5).going_on(standing)
     ((heard, _),) = _hear(b"".join(frame(order)), [50], Frames())
     assert heard.standing == standing
-    ((heard, _),) = _hear(b"".join(frame(Order(target, rate))), [50], Frames())
+    ((heard, _),) = _hear(b"".join(frame(Order(target, learned))), [50], Frames())
     assert heard.standing is None
 
 

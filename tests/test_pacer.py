@@ -63,7 +63,7 @@ async def test_after_a_throttle_the_next_call_waits() -> None:
 
 async def test_calls_that_were_held_up_together_do_not_leave_together() -> None:
     time = Time()
-    pacer = Pacer(time.clock, max_rate=10.0)
+    pacer = Pacer(time.clock, max_rate=10.0, first=4.0)
     sent: list[float] = []
 
     async def held_up() -> None:

@@ -13,6 +13,7 @@ import pytest
 from harvester.errors import DamagedAnswerError, HarvesterError
 from harvester.model import Condition, Cursor, Page, Query, Standing, Target
 from harvester.output.quarantine import Quarantine
+from harvester.paging.learned import Learned
 from harvester.processes.messages import Begun, Failure, Over, Replaced, Wrote
 from harvester.processes.reading import Afresh, Place, Reading
 from harvester.tally import Tally
@@ -78,7 +79,7 @@ class Bench:
         self.tally = Tally(lambda: 0.0)
         self.tally.found(_TARGET)
         place = Place(self.sink, Quarantine(folder), self.tally, filtered)
-        self.reading = Reading(place, Visit(_TARGET, cast("Any", None), 2.5))
+        self.reading = Reading(place, Visit(_TARGET, cast("Any", None), Learned(2.5)))
 
     async def write(self, query: Query, token: str | None) -> None:
         await self.reading.wrote(Wrote(query, token, _SEVERITIES), _PAGE)
@@ -90,14 +91,14 @@ class Bench:
         assert sum(self.tally.severities.values()) == findings
 
     async def end(self, failure: Failure | None = None, body: bytes = b"") -> Ended | None:
-        self.reading.over(Over(_TARGET, failure, 4.0, None), body)
+        self.reading.over(Over(_TARGET, failure, Learned(4.0, 3.0), None), body)
         return await self.reading.ended()
 
 
 async def test_pages_are_written_and_counted() -> None:
     bench = Bench()
     order = bench.reading.order()
-    assert (order.target, order.rate, order.standing) == (_TARGET, 2.5, None)
+    assert (order.target, order.learned, order.standing) == (_TARGET, Learned(2.5), None)
     bench.reading.begun(Begun(_TARGET, (_WHOLE,), None))
     await bench.write(_WHOLE, "a")
     await bench.write(_WHOLE, None)
@@ -107,7 +108,7 @@ async def test_pages_are_written_and_counted() -> None:
     assert bench.sink.held == {_WHOLE: [_PAGE, _PAGE]}
     assert bench.sink.done
     assert (bench.tally.pages, bench.tally.findings) == (2, 4)
-    assert ended == Ended(None, 4.0, None)
+    assert ended == Ended(None, Learned(4.0, 3.0), None)
 
 
 @pytest.mark.parametrize("token", [None, "b"])

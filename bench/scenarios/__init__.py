@@ -10,7 +10,7 @@ from bench.rig import Options
 from bench.scenarios.cpu import dense, help_text, wide
 from bench.scenarios.heartbeat import heartbeat
 from bench.scenarios.memory import memory_deep, memory_stdout, memory_wide
-from bench.scenarios.pace import one_large, processes, throttled
+from bench.scenarios.pace import one_large, processes, small_buckets, throttled
 
 Scenario = Callable[[Options], Result | None]
 
@@ -22,6 +22,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "memory-deep": memory_deep,
     "memory-stdout": memory_stdout,
     "throttled": throttled,
+    "small-buckets": small_buckets,
     "one-large": one_large,
     "processes": processes,
     "heartbeat": heartbeat,

@@ -21,6 +21,7 @@ from harvester.errors import (
 from harvester.events import Listener, RequestRetried, RequestSent, RequestThrottled
 from harvester.names import operation_name
 from harvester.paging.breaker import SLOW_CODE, SLOW_SECONDS, Verdict
+from harvester.paging.learned import Learned
 from harvester.paging.outages import Outages, Passage, RecalledError
 from harvester.paging.pacer import Pacer
 from harvester.paging.retry import RetryPolicy, call_patiently
@@ -128,7 +129,7 @@ class Exchange:
         *,
         account: str | None = None,
         max_rate: float | None = None,
-        start: float | None = None,
+        start: Learned | None = None,
         first: float | None = None,
     ) -> Channel:
         """Return a new channel with a pacer of its own: see `Pacer`."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from harvester.clock import Clock
+from harvester.paging.learned import Learned
 from harvester.paging.rate import RateLearner
 
 
@@ -16,7 +17,7 @@ class Pacer:
     Args:
         clock: the time to go by.
         max_rate: calls a second, None for no cap.
-        start: the rate that an earlier run learned.
+        start: the bucket that an earlier run learned.
         first: how many calls may be under way at first, None for as few as a small bucket takes.
     """
 
@@ -25,7 +26,7 @@ class Pacer:
         clock: Clock,
         *,
         max_rate: float | None = None,
-        start: float | None = None,
+        start: Learned | None = None,
         first: float | None = None,
     ) -> None:
         self._clock = clock
@@ -33,8 +34,8 @@ class Pacer:
         self._turns = anyio.Lock(fast_acquire=True)
 
     @property
-    def learned(self) -> float | None:
-        """The rate in calls a second, None before any throttle."""
+    def learned(self) -> Learned | None:
+        """The token bucket behind which the calls are, None before any throttle."""
         return self._learner.learned
 
     async def turn(self, admit: Callable[[], Awaitable[None]]) -> None:

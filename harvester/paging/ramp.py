@@ -9,15 +9,17 @@ from collections import deque
 class Ramp:
     """Bounds the calls under way until the first throttle: that costs them all.
 
-    Four at first, six after a hundred answers, and one more for every eight answers from then
-    on. So 120 calls, twenty more than the largest burst to expect, are useful to 95 % all the
-    same, and a service that grants much is soon used to the full.
+    Two at first, three after two answers, so that a small bucket costs few calls; four after
+    four, six after a hundred, and one more for every eight answers from then on. So 120 calls,
+    twenty more than the largest burst to expect, are useful to 95 % all the same, and a service
+    that grants much is soon used to the full.
 
     A rate that is `known`, in calls a second, may be kept from the start, with ten calls under
     way at most: it may be known wrongly. Where the bucket is known to be large, the `first` bound
     may be another.
     """
 
+    _FEW, _STEP = 2.0, 2  # calls at the very first; answers until one more
     _FIRST, _SLOWLY, _SOON = 3.6, 1.0 / 55.0, 1.0 / 8.0  # calls; more of them for each answer
     _MANY = 100  # answers, from which on the bound grows soon
     _BURST = 10  # of the smallest bucket
@@ -26,6 +28,9 @@ class Ramp:
 
     def __init__(self, known: float | None = None, first: float | None = None) -> None:
         self._known, self._first = known or 0.0, first or self._FIRST
+        self._gently = not (known or first)
+        self.opening: list[tuple[float, bool | None]] = []
+        """When the first calls were sent, and whether each was granted, as far as known."""
         self._under_way: deque[float] = deque()
         self._sent = self._answered = 0
         self._tenth = math.inf
@@ -44,20 +49,26 @@ class Ramp:
         """Note a call."""
         self._under_way.append(now)
         self._sent += 1
+        if self._sent <= self._BURST + self._FEW:
+            self.opening.append((now, None))
         if self._sent == self._BURST:
             self._tenth = now
 
-    def ended(self, *, answered: bool) -> None:
-        """Note that a call was answered, or throttled, or will never be."""
+    def ended(self, sent: float | None, *, answered: bool) -> None:
+        """Note that a call was answered, or throttled, or (where `sent` is None) never will be."""
         self._answered += answered
         if self._under_way:
             self._under_way.popleft()
+        if sent is not None and (sent, None) in self.opening:
+            self.opening[self.opening.index((sent, None))] = (sent, answered)
 
     def is_early(self, sent: float) -> bool:
         """Return whether a bucket that was full can not be empty yet for a call sent then."""
         return sent < self._tenth
 
     def _bound(self, round_trip: float) -> float:
+        if self._gently and self._answered < 2 * self._STEP:
+            return self._FEW + self._answered // self._STEP
         few = min(self._answered, self._MANY)
         bound = self._first + self._SLOWLY * few + self._SOON * (self._answered - few)
         return max(bound, min(self._known * round_trip, self._BURST))

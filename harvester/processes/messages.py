@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from harvester import errors
 from harvester.events import AnyEvent
 from harvester.model import Cursor, Query, Standing, Target
+from harvester.paging.learned import Learned
 from harvester.settings import AwsSettings, FindingSettings
 
 
@@ -36,7 +37,7 @@ class Order(Message, frozen=True, tag="order"):
     """Read a target: see `harvester.visit.Visit` and `harvester.model.Standing`."""
 
     target: Target
-    rate: float | None
+    learned: Learned | None
     rest: float = 0.0
     stands: bool = False
     expected: int | None = None
@@ -153,7 +154,7 @@ class Over(Message, frozen=True, tag="over"):
 
     target: Target
     failure: Failure | None
-    rate: float | None
+    learned: Learned | None
     globs: tuple[str, ...] | None
     verified: bool | None = None
 

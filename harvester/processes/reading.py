@@ -88,7 +88,7 @@ class Reading:
     def order(self) -> Order:
         """Return what a process is told to do."""
         visit = self.visit
-        order = Order(self._target, visit.rate, visit.rest, doubted=visit.doubted)
+        order = Order(self._target, visit.learned, visit.rest, doubted=visit.doubted)
         return order if self._standing is None else order.going_on(self._standing)
 
     async def ended(self) -> Ended | None:
@@ -135,7 +135,7 @@ class Reading:
         if isinstance(error, DamagedAnswerError) and body:
             error.body = body
             error = self._quarantine.set_aside(self._target, error)
-        self._ended = Ended(error, message.rate, message.globs, message.verified)
+        self._ended = Ended(error, message.learned, message.globs, message.verified)
         self._over.set()
 
     def lost(self) -> None:

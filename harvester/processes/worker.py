@@ -144,7 +144,7 @@ class Worker:
 
     async def _visit(self, order: Order) -> None:
         keys = self._keys(order.target.account)
-        visit = Visit(order.target, keys, order.rate, rest=order.rest, doubted=order.doubted)
+        visit = Visit(order.target, keys, order.learned, rest=order.rest, doubted=order.doubted)
         sink = PassingSink(
             self._link, self.reporter, withdraws=self._withdraws, standing=order.standing
         )
@@ -155,7 +155,7 @@ class Worker:
         self.reporter.report()
         error = ended.error
         failure = Failure.of(error) if error is not None else None
-        over = Over(order.target, failure, ended.rate, ended.globs, ended.verified)
+        over = Over(order.target, failure, ended.learned, ended.globs, ended.verified)
         self._link.post(over, _damaged_page(error) or b"")
 
     def _receive(self, grant: Grant) -> None:
