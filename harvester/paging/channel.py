@@ -215,8 +215,10 @@ class Channel:
 
         try:
             try:
-                await self.pacer.turn(admit)
-                answer = await self._send(asking.operation, parameters, asking.signer, passage)
+                sent = await self.pacer.turn(admit)
+                answer = await self._send(
+                    asking.operation, parameters, asking.signer, passage, sent
+                )
             finally:
                 slot.release()
             return await self._read(partial(_read, read, answer, asking.signer), answer)
@@ -243,12 +245,16 @@ class Channel:
         )
 
     async def _send(
-        self, operation: str, parameters: dict[str, Any], signer: Any, passage: Passage
+        self,
+        operation: str,
+        parameters: dict[str, Any],
+        signer: Any,
+        passage: Passage,
+        sent: float,
     ) -> Any:
         """Make one call now, and note what it says about the pace and the credentials."""
         exchange = self.exchange
         call = Call(self.service, self.region, operation, parameters, self.account)
-        sent = exchange.clock.now()
         try:
             answer = await exchange.outages.send(passage, lambda: self._ask(call, signer))
         except ThrottledError as error:

@@ -38,8 +38,10 @@ class Pacer:
         """The token bucket behind which the calls are, None before any throttle."""
         return self._learner.learned
 
-    async def turn(self, admit: Callable[[], Awaitable[None]]) -> None:
-        """Wait until the next call may be sent, those who wait in turn.
+    async def turn(self, admit: Callable[[], Awaitable[None]]) -> float:
+        """Wait until the next call may be sent, those who wait in turn; return the moment.
+
+        It names the call: `throttled` and `succeeded` take it.
 
         Once it may, `admit` is awaited for what else the call needs, and the moment of the call
         is counted from then on: calls that wait together do not leave together.
@@ -48,8 +50,9 @@ class Pacer:
             while (wait := self._learner.wait(self._clock.now())) > 0.0:
                 await self._clock.sleep(wait)
             await admit()
-            while (wait := self._learner.reserve(self._clock.now())) > 0.0:
+            while (wait := self._learner.reserve(sent := self._clock.now())) > 0.0:
                 await self._clock.sleep(wait)  # throttled meanwhile
+            return sent
 
     def throttled(self, sent: float) -> None:
         """Note that the call sent at `sent` was throttled just now."""
