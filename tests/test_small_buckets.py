@@ -30,7 +30,7 @@ class Small:
     async def open(self, service: str, region: str) -> None:
         """Nothing is opened."""
 
-    async def call(self, call: Call, signer: Any) -> bytes:
+    async def call(self, call: Call, signer: Any) -> bytes:  # noqa: ARG002  # as `Wire` has it
         await anyio.sleep(0.025)
         self.calls += 1
         granted = self.bucket(anyio.current_time())
