@@ -23,7 +23,14 @@ def main() -> NoReturn:
     stderr.install()
     from harvester.cli import main as run
 
-    end(run(signals=signals))
+    try:
+        code = run(signals=signals)
+    except SystemExit:
+        raise
+    except BaseException:  # noqa: BLE001  # as Python itself would tell it, but before stderr ends
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    end(code)
 
 
 def end(code: int) -> NoReturn:

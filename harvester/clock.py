@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,3 +25,12 @@ class Clock:
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     wall: Callable[[], float] = _wall
+
+
+def loop_time() -> float:
+    """Return the time of the running event loop, by which deadlines of cancel scopes go.
+
+    Callbacks of the loop may call it too: anyio's own function may not know there which library
+    runs (it asks sniffio, where that is installed, and sniffio looks for a task).
+    """
+    return asyncio.get_running_loop().time()

@@ -117,13 +117,14 @@ def _stop(run: Run, number: signal.Signals) -> None:
 
 async def _plan(settings: Settings, invocation: Invocation) -> int:
     limits = replace(settings.limits, processes=1)  # a plan is no work for several
+    source = settings.source
     settings = replace(settings, limits=limits)
     _log.info(
         "harvester %s, run %s: planning%s",
         __version__,
         invocation.run_id,
-        f", config {settings.source}" if settings.source else "",
-        extra={"event": "plan_started", "version": __version__, "config": settings.source},
+        f", config {source}" if source else "",
+        extra={"event": "plan_started", "version": __version__, "config": source},
     )
     tally = Tally(Clock().now)
     log = EventLog(invocation.run_id)

@@ -24,11 +24,13 @@ HarvesterError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harvester.text import redact
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from harvester.model import Page
 
 MOST_KEPT = 1 << 20

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 
+from harvester.clock import loop_time
 from harvester.paging.channel import Call, Wire
 
 
@@ -25,7 +26,7 @@ class LastCalls:
 
     def finish_within(self, seconds: float) -> None:
         """Shield the calls under way from cancellation for so many seconds."""
-        deadline = anyio.current_time() + seconds
+        deadline = loop_time() + seconds
         for scope in self._scopes:
             scope.shield = True
             scope.deadline = min(scope.deadline, deadline)

@@ -23,7 +23,7 @@ from aiobotocore.session import AioSession
 import harvester
 from harvester import events
 from harvester.settings import LimitSettings
-from harvester.simulator import Faults, Organization, OrganizationSpec, Simulator
+from harvester.simulator import Behaviour, Faults, Organization, OrganizationSpec, Simulator
 
 ORGANIZATION = Organization.generate(
     OrganizationSpec(accounts=3, regions=("us-east-1", "eu-west-1"), findings=1500, seed=5)
@@ -490,3 +490,16 @@ async def test_a_cancelled_run_leaves_no_half_of_a_file(tmp_path: Path) -> None:
         # What a cancelled run has read is kept beside the file, for the next to go on with.
         left = {*os.listdir(tmp_path)} - {"out.ndjson", "summary.json"}  # noqa: PTH208
         assert left <= ({".out.ndjson.harvester"} if scope.cancelled_caught else set())
+
+
+async def test_a_deadline_ends_a_sweep_of_an_application_that_uses_asyncio_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its timer calls back outside of any task, where anyio knows no library beside sniffio."""
+    async with Simulator(ORGANIZATION, behaviour=Behaviour(latency=5.0)) as simulator:
+        for name, value in simulator.environment().items():
+            monkeypatch.setenv(name, value)
+        settings = _settings(limits={"deadline": "0.2s"})
+        async with harvester.open_sweep(settings) as sweep:
+            assert [finding async for finding in sweep] == []
+    assert sweep.summary.status == "interrupted"

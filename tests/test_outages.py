@@ -11,7 +11,7 @@ import anyio
 import pytest
 from botocore.credentials import ReadOnlyCredentials
 
-from harvester.clock import Clock
+from harvester.clock import Clock, loop_time
 from harvester.errors import (
     OutageError,
     RefusedError,
@@ -110,7 +110,7 @@ async def _sweep(
 ) -> Swept:
     """Make some calls in turn for each account and region, with as many seats as slots."""
     swept = Swept(Aws(dark))
-    clock = Clock(now=anyio.current_time)
+    clock = Clock(now=loop_time)
     policy = RetryPolicy(throttle_cap=0.0)
     exchange = Exchange(swept.aws, FairSlots(slots), swept.events.append, clock, policy)
 
@@ -268,7 +268,7 @@ def test_slow_answers_are_waited_for_in_the_end() -> None:
             Slow(lambda *_: None),
             FairSlots(4),
             lambda _: None,
-            Clock(now=anyio.current_time),
+            Clock(now=loop_time),
             RetryPolicy(),
         )
         answers: list[str] = []
@@ -288,7 +288,7 @@ def test_slow_answers_are_waited_for_in_the_end() -> None:
 def test_a_call_that_can_be_done_without_does_not_wait_for_a_dark_region() -> None:
     async def ask() -> tuple[str, float]:
         aws = Aws(_in_bad("error"))
-        clock = Clock(now=anyio.current_time)
+        clock = Clock(now=loop_time)
         exchange = Exchange(aws, FairSlots(16), lambda _: None, clock, RetryPolicy())
 
         def channel(account: str) -> Channel:
@@ -320,7 +320,7 @@ def test_those_who_leave_the_queue_hold_up_no_one() -> None:
 
     async def sweep() -> int:
         aws = Aws(_in_bad("error", 15.0))
-        clock = Clock(now=anyio.current_time)
+        clock = Clock(now=loop_time)
         exchange = Exchange(aws, FairSlots(16), lambda _: None, clock, RetryPolicy())
         answers = 0
 

@@ -9,6 +9,7 @@ import sys
 
 import anyio
 
+from harvester.clock import loop_time
 from harvester.errors import OutputClosedError, OutputError
 from harvester.model import Page, Query
 from harvester.output.sink import StreamSink
@@ -85,7 +86,7 @@ class StdoutSink(StreamSink):
 
     def _shield(self, scope: anyio.CancelScope) -> None:
         if self._last_seconds is not None:
-            scope.shield, scope.deadline = True, anyio.current_time() + self._last_seconds
+            scope.shield, scope.deadline = True, loop_time() + self._last_seconds
 
     async def _write(self, data: memoryview) -> None:
         # First what is left of a page whose writer was cancelled, as those of a target are where

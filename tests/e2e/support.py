@@ -217,6 +217,7 @@ class Command:
         """Run a command to its end, by the fork server where nothing speaks against it."""
         began = time.monotonic()
         starts_by_itself = any(name.startswith(_OF_THE_START) for name in env or ())
+        starts_by_itself |= (self.home / ".aws").exists()  # the SDK looks for it as it is imported
         if stdout == subprocess.PIPE and not starts_by_itself:
             async with asyncio.timeout(_LONGEST_RUN):
                 code, out, err = await forkserver.run(

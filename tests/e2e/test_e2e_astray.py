@@ -57,7 +57,7 @@ async def test_plain_http_to_another_machine_is_refused_before_anything_is_sent(
         )
         cases: list[tuple[str, tuple[str, ...], dict[str, str]]] = [
             ("--endpoint-url", ("--endpoint-url", url), {}),
-            ("aws.endpoint_url", ("-c", "its.toml"), {}),
+            ("its.toml:2: aws.endpoint_url", ("-c", "its.toml"), {}),
             ("AWS_ENDPOINT_URL", (), {"AWS_ENDPOINT_URL": url}),
             *((f"AWS_ENDPOINT_URL_{one}", (), {f"AWS_ENDPOINT_URL_{one}": url}) for one in _SERVICES),
             (

@@ -434,7 +434,7 @@ async def test_a_profile_that_does_not_exist_is_named_with_where_it_comes_from(
             "AWS_PROFILE: there is no AWS profile 'prodution'; did you mean production?" in done.err
         )
         done = await refused({}, "--profile", "x")
-        assert "aws.profile (--profile): there is no AWS profile 'x'; known: production" in done.err
+        assert "harvester: --profile: there is no AWS profile 'x'; known: production" in done.err
         done = await refused({"AWS_PROFILE": "x", "AWS_CONFIG_FILE": "/nowhere"})
         assert "there are no profiles (AWS_CONFIG_FILE: '/nowhere' does not exist)" in done.err
         assert simulator.requests == []

@@ -86,8 +86,8 @@ async def test_an_unknown_region_is_refused_before_anything_is_read(
     none = {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}
     profile = {"AWS_CONFIG_FILE": "aws", "AWS_PROFILE": "p"}
     options, env, name = {
-        "option": (("--region", "us-esat-1"), none, "regions.include (--region)"),
-        "key": (("-c", "its.toml"), {}, "regions.include (--region)"),
+        "option": (("--region", "us-esat-1"), none, "--region"),
+        "key": (("-c", "its.toml"), {}, "its.toml:2: regions.include"),
         "AWS_REGION": ((), none | {"AWS_REGION": "us-esat-1"}, "AWS_REGION"),
         "AWS_DEFAULT_REGION": (
             ("--region", "all"),
