@@ -44,7 +44,8 @@ def _picture(tally: Tally, speed: float, seconds: float, left: float | None) -> 
         overflow="ellipsis",
     )
     failed = len(tally.problems)
-    problems = [Text(f"✗ {failed:,} targets are not complete", "red")] if failed else []
+    told = "1 target is" if failed == 1 else f"{failed:,} targets are"
+    problems = [Text(f"✗ {told} not complete", "red")] if failed else []
     last = [Text(f"… {line}", no_wrap=True, overflow="ellipsis") for line in last_targets(tally)]
     return Group(bar, counts, *problems, *last)
 
