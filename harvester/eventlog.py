@@ -15,6 +15,7 @@ from harvester import events
 from harvester.errors import OutputClosedError
 from harvester.hints import hint_for
 from harvester.model import Outcome, Target
+from harvester.summary import BY_CALLER
 
 # The reader of stdout went away: it has what it wanted.
 _CLOSED = OutputClosedError.__name__
@@ -171,7 +172,9 @@ class EventLog:
             )
             self.say(logging.DEBUG, event, message, fields)
             return
-        is_quiet = outcome.status == "skipped" or outcome.code == _CLOSED
+        # An application that leaves a sweep early knows that itself.
+        is_left = outcome.message.startswith(f"stopped by {BY_CALLER} ")
+        is_quiet = outcome.status == "skipped" or outcome.code == _CLOSED or is_left
         level = logging.DEBUG if is_quiet else logging.WARNING
         told = {"stage": outcome.stage, "code": outcome.code, "hint": hint_for(outcome)}
         self.say(level, event, _reason(outcome), {**fields, **told})
@@ -192,7 +195,12 @@ class EventLog:
         place = "/".join(part for part in (event.account, event.region) if part)
         where = _named(place, self._names.get(event.account))
         message = f"{where}: stale: its findings of an earlier run stand"
-        fields = {"account": event.account, "region": event.region, "status": "stale"}
+        fields = {
+            "account": event.account,
+            "account_name": self._names.get(event.account),
+            "region": event.region,
+            "status": "stale",
+        }
         self.say(logging.INFO, event, message, fields)
 
     def set_aside(self, event: events.ReadingSetAside) -> None:

@@ -244,11 +244,11 @@ class NothingSelected(Event, frozen=True, kw_only=True, tag="nothing_selected"):
     """The selection turned out to match nothing, so the output is left as it is.
 
     Attributes:
-        stage: `accounts`, `regions` or `pipelines`: where nothing is left.
+        stage: `accounts`, `regions`, `pipelines` or `findings`: where nothing is left.
         message: which option matches nothing.
     """
 
-    stage: Literal["accounts", "regions", "pipelines"]
+    stage: Literal["accounts", "regions", "pipelines", "findings"]
     message: str
 
 

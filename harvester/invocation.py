@@ -8,6 +8,7 @@ anything else.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from harvester.signals import Signals
 LogFormat = Literal["text", "json"]
 
 _FLAGS = "qvhV"
+_LINE = re.compile(r"at line (\d+)")
+_MOST_INVALID_LINES = 20
 _OTHER_COMMANDS = frozenset({"plan", "simulate", "demo"})
 
 
@@ -102,9 +105,14 @@ class Invocation:
             if not S_ISREG(Path(self._config or DEFAULT_FILE).stat().st_mode):
                 return {}
             file = read_config(self._config)
-            return {} if file is None else parse_config(file)
         except (OSError, ValueError, SettingsError):
             return {}
+        if file is None:
+            return {}
+        try:
+            return parse_config(file)
+        except SettingsError:
+            return _readable_part(file.text)
 
     def _key(self, section: str, key: str) -> str | None:
         content = self._tree.get(section)
@@ -123,6 +131,23 @@ class Invocation:
                 value = next(words, None)
             found = value if value is not None else found
         return found
+
+
+def _readable_part(text: str) -> Mapping[str, Any]:
+    """Return the keys of a TOML text without the lines that make it invalid."""
+    import tomllib
+
+    lines = text.splitlines()
+    for _ in range(_MOST_INVALID_LINES):
+        try:
+            return tomllib.loads("\n".join(lines))
+        except (ValueError, RecursionError) as error:
+            found = _LINE.search(str(error))
+            number = int(found[1]) if found else len(lines)
+            if not 0 < number <= len(lines):
+                break
+            lines[number - 1] = ""
+    return {}
 
 
 def _value(word: str, name: str, letter: str) -> str | None:

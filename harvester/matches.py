@@ -8,6 +8,8 @@ from harvester.aws.partitions import Partitions
 from harvester.events import NothingSelected, Warned
 from harvester.model import Account, Chosen, Regions
 from harvester.settings import Settings
+from harvester.settings.arn_scope import place_of
+from harvester.settings.filters import KNOWN_SEVERITIES
 from harvester.settings.values import shown
 
 
@@ -24,6 +26,8 @@ class Matches:
         self._regions: set[str] = set()
         self._without_region: list[Account] = []
         self._targets = False
+        self._entered: set[str] = set()
+        self._places: set[tuple[str, str]] = set()
         self._listed = False
         self._globs: set[str] = set()
         self._resumed = False
@@ -36,6 +40,8 @@ class Matches:
         """Note the regions of an account."""
         self._regions.update(regions.excluded)
         self._targets = self._targets or bool(regions.names)
+        self._entered.add(account.id)
+        self._places.update((account.id, region) for region in regions.names)
         if not regions.names:
             self._without_region.append(account)
 
@@ -73,8 +79,11 @@ class Matches:
                 if glob not in self._globs:
                     yield _unmatched(f"findings.pipelines: no pipeline matches {glob}")
 
-    def nothing(self) -> NothingSelected | None:
-        """Return why nothing is selected, None where something is."""
+    def nothing(self, findings: int | None = None) -> NothingSelected | None:
+        """Return why nothing is selected, None where something is.
+
+        `findings` is how many were read, None where none are read at all.
+        """
         if not any(account.active for account in self._chosen.accounts):
             return NothingSelected(stage="accounts", message=self._no_account())
         if self._without_region and not self._targets:
@@ -85,7 +94,29 @@ class Matches:
             globs = " or ".join(self._settings.findings.pipelines)
             message = f"findings.pipelines: no pipeline matches {globs}, in any target"
             return NothingSelected(stage="pipelines", message=message)
+        if (filtered := self._filtered_out(findings)) is not None:
+            return NothingSelected(stage="findings", message=filtered)
         return None
+
+    def _filtered_out(self, findings: int | None) -> str | None:
+        """Return which filter can match nothing in any target, None where each may match."""
+        filters = self._settings.findings.filters
+        for name in ("imageBuildVersionArn", "imagePipelineArn"):
+            arns = filters.get(name, ())
+            if arns and not any(self._may_match(arn) for arn in arns):
+                return f"findings.filters.{name}: {shown(arns[0])} lies in none of the targets"
+        severities = filters.get("severity", ())
+        if findings == 0 and severities and not set(severities) & set(KNOWN_SEVERITIES):
+            return f"findings.filters.severity: no finding has severity {' or '.join(severities)}"
+        return None
+
+    def _may_match(self, arn: str) -> bool:
+        """Return whether an ARN lies in a target, or in an account whose targets are not known."""
+        place = place_of(arn)
+        if place is None or place in self._places:
+            return True
+        active = {account.id for account in self._chosen.accounts if account.active}
+        return place[0] in active - self._entered
 
     def _no_account(self) -> str:
         chosen, options = self._chosen, self._settings.accounts

@@ -23,7 +23,6 @@ from harvester.output.sink import TargetSink
 from harvester.paging.channel import Channel
 from harvester.paging.pager import Pager
 from harvester.paging.splitter import QUERIES_AT_ONCE, Cut
-from harvester.proof import can_be_counted
 from harvester.settings.sections import FindingSettings
 from harvester.trust import CountTrust
 from harvester.verifier import Verifier, severities_of
@@ -105,14 +104,13 @@ class TargetReader:
     async def _read_several(
         self, target: Target, queries: Sequence[Query], standing: Standing | None
     ) -> None:
-        """Read some queries side by side; those that an earlier run has begun are counted again."""
+        """Read some queries side by side; those that an earlier run has half read start over."""
         self._sink.begin(target, queries, None)
         if standing is not None and self._verify is not False:
             # A token may be a position in a list that has changed: then a finding is read twice
             # and another one is missing, which a count does not show.
-            half = {one for one, cursor in standing.cursors.items() if cursor.token is not None}
-            for query in filter(can_be_counted, queries):
-                if query in half:
+            for query in queries:
+                if standing.cursors.get(query, Cursor()).token is not None:
                     await self._sink.replace([query], query)
                     standing = _without(standing, query)
         pagers = [self._pager(query, standing) for query in queries]
@@ -148,18 +146,20 @@ class TargetReader:
 
         What that run read may lack findings that are new, and its tokens may be positions in a
         list that has changed. So its reading is continued only while the service's count is the
-        one that it began with, and is compared with a count of now in any case.
+        one that it began with, and is compared with a count of now in any case. Only a run that
+        is told to compare nothing continues without a count.
         """
         cursor = standing.cursors.get(query, Cursor())
         if not self._verifier.relies_on_counts:
             return False
         if standing.expected is None:
-            if cursor.token is None and cursor.pages <= 1:
-                return False  # nothing, or all of it in a page: that costs as much as a count
+            # Without a token it is nothing, or a page: that costs as much as a count.
+            if self._verify is not False or (cursor.token is None and cursor.pages <= 1):
+                return False
             counts = None
         else:
             counts = await self._verifier.count_before(query, by_severity=self._may_split(query))
-            if counts and counts["all"] != standing.expected:
+            if not counts or counts["all"] != standing.expected:
                 return False
         if query not in standing.cursors:
             if counts and self._may_split(query):

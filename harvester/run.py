@@ -6,13 +6,14 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from inspect import iscoroutinefunction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import anyio
 from aiobotocore.session import AioSession
@@ -23,7 +24,7 @@ from msgspec.structs import asdict, replace
 from harvester._version import __version__
 from harvester.aws.bodies import decode_line
 from harvester.clock import Clock
-from harvester.concurrency import in_thread
+from harvester.concurrency import in_thread, plain_errors
 from harvester.errors import HarvesterError, OutputError, SettingsError, UsageError
 from harvester.eventlog import EventLog
 from harvester.events import (
@@ -44,6 +45,7 @@ from harvester.output.workspace import absolute
 from harvester.publication import events_of, kept_of, not_replaced, results_of, standing_since
 from harvester.settings import Settings, check_settings, selection
 from harvester.summary import (
+    BY_CALLER,
     Summary,
     SweepStatus,
     summarize,
@@ -85,6 +87,9 @@ class Run:
         session: AioSession | None = None,
         run_id: str | None = None,
     ) -> None:
+        listener: object = on_event
+        if listener is not None and (not callable(listener) or iscoroutinefunction(listener)):
+            raise UsageError("on_event: a plain function that takes one event is needed")
         self._settings = with_session(check_settings(settings), session)
         self._session = session
         self._sink = sink
@@ -95,7 +100,8 @@ class Run:
         self._run_id = run_id or str(uuid.uuid4())
         self._emit = Events((self.tally, EventLog(self._run_id)), on_event)
         self._started = datetime.now(UTC)
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
+        self._stopped = False
         self._journey: Journey | None = None
         self._output: Sink | None = None
         self._status: SweepStatus = "interrupted"
@@ -120,7 +126,18 @@ class Run:
             self._journey.finish_within(grace)
         if self._output is not None and grace:
             self._output.finish_within(grace)
-        self._scope.cancel()
+        self._stopped = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def enter(self) -> None:
+        """Note that the run is about to be performed."""
+        self._status = "running"
+
+    def leave(self) -> None:
+        """Note that the run will not be performed, unless it was."""
+        if self._status == "running":
+            self._status, self._finished = "interrupted", datetime.now(UTC)
 
     async def perform(self) -> Summary:
         """Sweep, write the output and the summary, and return the summary.
@@ -250,6 +267,9 @@ class Run:
 
     async def _sweep(self) -> None:
         quarantine = quarantine_for(self._settings.output, stream=self._sink is not None)
+        self._scope = anyio.CancelScope()  # not before: it belongs to an event loop
+        if self._stopped:
+            self._scope.cancel()
         with self._scope, self._stopped_at_deadline():
             async with (
                 self._sink
@@ -266,9 +286,10 @@ class Run:
                 self._journey, self._output = journey, sink
                 self._emit_resumed(sink)
                 quarantine.clear()
-                await journey.sweep(sink, quarantine)
+                await _beside(sink.save_regularly, partial(journey.sweep, sink, quarantine))
                 if self.tally.nothing is not None:
-                    sink.discard()
+                    if sink.resumed is None:  # the sweep that this run resumed stays resumable
+                        sink.discard()
                     self._status = "partial"
                     return
                 try:
@@ -312,6 +333,16 @@ class Run:
         self.stop(reason, grace=GRACE_SECONDS)
 
 
+async def _beside(
+    other: Callable[[], Coroutine[Any, Any, None]], work: Callable[[], Awaitable[None]]
+) -> None:
+    """Await `work()`, and `other()` beside it until then."""
+    async with plain_errors(), anyio.create_task_group() as group:
+        group.start_soon(other)
+        await work()
+        group.cancel_scope.cancel()
+
+
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
@@ -352,6 +383,7 @@ class Sweep:
         if self._entered:
             raise UsageError("this sweep was used before: make another one with open_sweep")
         self._entered = True
+        self._run.enter()
         # A page ready beside the one being consumed; more would only be memory.
         self._sink.pages, self._pages = anyio.create_memory_object_stream[list[Finding]](1)
         self._group = await anyio.create_task_group().__aenter__()
@@ -369,13 +401,16 @@ class Sweep:
         pages, self._pages = self._pages, None
         if group is None or pages is None:
             return None
-        self._run.stop("the caller")
-        with pages:  # closed last: those who wait to send must be cancelled, not refused
-            if isinstance(error, anyio.get_cancelled_exc_class()):
-                return await group.__aexit__(kind, error, trace)
-            # Any other error of the block passes as it is, not wrapped in a group.
-            await group.__aexit__(None, None, None)
-        return None
+        self._run.stop(BY_CALLER)
+        try:
+            with pages:  # closed last: those who wait to send must be cancelled, not refused
+                if isinstance(error, anyio.get_cancelled_exc_class()):
+                    return await group.__aexit__(kind, error, trace)
+                # Any other error of the block passes as it is, not wrapped in a group.
+                await group.__aexit__(None, None, None)
+            return None
+        finally:
+            self._run.leave()
 
     def __aiter__(self) -> AsyncIterator[Finding]:
         """Iterate over the findings, each a dict as a line of output would hold it.
@@ -400,9 +435,8 @@ class Sweep:
             except (anyio.EndOfStream, anyio.ClosedResourceError):
                 page = None
             if page is None:
-                failure, self._failure = self._failure, None
-                if failure is not None:
-                    raise failure
+                if self._failure is not None:
+                    raise self._failure
                 raise StopAsyncIteration
             self._page.extend(page)  # several tasks may iterate: another one may have filled it
         return self._page.popleft()
@@ -442,6 +476,11 @@ def with_session(settings: Settings, session: AioSession | None) -> Settings:
     """
     if session is None:
         return settings
+    if not isinstance(session, AioSession):
+        raise UsageError(
+            f"session: {type(session).__name__} is not an aiobotocore session: "
+            "use aiobotocore.session.get_session()"
+        )
     if settings.aws.profile is not None:
         raise SettingsError(
             f"{settings.name_of('aws.profile')}: {settings.aws.profile!r} and the given session "

@@ -15,6 +15,9 @@ from harvester.model import Outcome
 from harvester.tally import Tally, code_of, message_of
 from harvester.timestamps import iso
 
+BY_CALLER = "the caller"
+"""Why a run stops whose `async with` block was left."""
+
 SweepStatus = Literal["running", "complete", "partial", "interrupted", "failed"]
 
 
@@ -328,4 +331,4 @@ def _hint_of(reason: HarvesterError | str | None) -> str | None:
 def _reason(reason: HarvesterError | str | None) -> tuple[str, str]:
     if isinstance(reason, HarvesterError):
         return code_of(reason), message_of(reason)
-    return "Interrupted", f"stopped by {reason or 'the caller'} before it was read to its end"
+    return "Interrupted", f"stopped by {reason or BY_CALLER} before it was read to its end"

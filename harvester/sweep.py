@@ -151,6 +151,8 @@ class Journey:
                 if standing is None or not standing.complete:
                     return await read_target(visit)
                 self._name_not_compared()
+                if not any(cursor.pages for cursor in standing.cursors.values()):
+                    self._matches.list(())  # read without a query: no pipeline matched
                 for cursor in standing.cursors.values():
                     if cursor.pages:
                         self._matches.resume()
@@ -226,7 +228,8 @@ class Journey:
             async with waiting:
                 await each_seated(waiting, width, lambda visit: self._visit(visit, do))
         self._emit_all(self._matches.of_targets(self._entry.partitions))
-        if (nothing := self._matches.nothing()) is not None:
+        read = None if self._sink is None else self._tally.findings
+        if (nothing := self._matches.nothing(read)) is not None:
             self._emit(nothing)
 
     def _name_not_compared(self) -> None:

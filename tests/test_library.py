@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
+import botocore.session
 import pytest
 from aiobotocore.session import AioSession
 
@@ -425,7 +426,8 @@ async def test_without_credentials_the_iteration_says_so() -> None:
     async with nothing_left_behind(), harvester.open_sweep(_here()) as sweep:
         with pytest.raises(harvester.StartError, match="no AWS credentials"):
             await anext(sweep)
-        assert [finding async for finding in sweep] == []
+        with pytest.raises(harvester.StartError, match="no AWS credentials"):
+            await anext(sweep)
 
     assert sweep.summary.status == "failed"
     assert [problem.code for problem in sweep.summary.problems] == ["CredentialsError"]
@@ -503,3 +505,29 @@ async def test_a_deadline_ends_a_sweep_of_an_application_that_uses_asyncio_alone
         async with harvester.open_sweep(settings) as sweep:
             assert [finding async for finding in sweep] == []
     assert sweep.summary.status == "interrupted"
+
+
+def test_a_sweep_can_be_made_outside_of_an_event_loop() -> None:
+    sweep = harvester.open_sweep(_here())
+
+    async def enter() -> None:
+        async with sweep:
+            assert sweep.summary.status == "running"
+
+    asyncio.run(enter())
+    assert sweep.summary.status in ("interrupted", "failed")
+
+
+def test_wrong_arguments_are_refused_with_advice() -> None:
+    async def listen(_event: events.Event) -> None: ...
+
+    wrong: Any
+    for wrong in (listen, 42):
+        with pytest.raises(harvester.UsageError, match="a plain function"):
+            harvester.open_sweep(_here(), on_event=wrong)
+    for wrong in ("default", botocore.session.Session()):
+        with pytest.raises(harvester.UsageError, match="not an aiobotocore session"):
+            harvester.open_sweep(_here(), session=wrong)
+    for wrong in ({"accounts": {}}, "harvester.toml", None):
+        with pytest.raises(harvester.SettingsError, match=r"load_settings\(FILE\)"):
+            harvester.open_sweep(wrong)

@@ -260,7 +260,10 @@ def test_random_throttles_do_not_starve_a_sweep(share: float, latency: float, fl
             ).seconds
             for seed in range(20 if pages < 1000 else 7)  # the longest depend on chance the least
         )
-        assert rates[len(rates) // 2] >= min(10.0, 0.7 * (1.0 - share) * flight / latency), (pages, rates)
+        assert rates[len(rates) // 2] >= min(10.0, 0.7 * (1.0 - share) * flight / latency), (
+            pages,
+            rates,
+        )
         # Some short chains are over before noise is told from a bucket with a small burst.
         least = {50: 1.0, 200: 1.5, 1000: 3.5}[pages] if flight == 1 or pages == 50 else 5.0
         assert rates[0] >= least, (pages, rates)

@@ -221,6 +221,14 @@ class Contents:
         """Return the targets that something was written for."""
         return [target for target, held in self._held.items() if held]
 
+    def read_targets(self) -> list[Target]:
+        """Return the targets that at least one page was read of."""
+        return [
+            target
+            for target, held in self._held.items()
+            if any(one.cursor.pages or one.places for one in held.values())
+        ]
+
     def changes(self) -> dict[str, Any] | None:
         """Return what is new since the last time, as JSON, None where nothing is."""
         if not (self._changed or self._dropped or self._marked or self._newly_published):

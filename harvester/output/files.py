@@ -224,6 +224,16 @@ class FileSink:
     def finish_within(self, seconds: float) -> None:
         """Nothing to do: no page has to wait, and the last commit is not to be cancelled."""
 
+    async def save_regularly(self) -> None:
+        """Commit and publish every second, until cancelled.
+
+        Pages and ends of targets do the same as they come; here it is done also while the
+        targets that are left wait for a service that does not answer.
+        """
+        while True:
+            await self._clock.sleep(_COMMIT_SECONDS)
+            await self._save_soon()
+
     async def _save_soon(self) -> None:
         if self._clock.now() - self._committed < _COMMIT_SECONDS or self._committing.locked():
             return
@@ -331,7 +341,7 @@ class FileSink:
     def _publish(self, results: Results) -> None:
         complete = [one for one in results.complete if not self._contents.is_published(one)]
         # What an earlier run read of a target that is no longer wanted is none of ours.
-        incomplete = {*self._contents.targets()} & self._visited - {*results.complete}
+        incomplete = {*self._contents.read_targets()} & self._visited - {*results.complete}
         writer = PartWriter(self._workspace, self._spool)
         try:
             spooled = self._spooled(complete), self._spooled(incomplete)

@@ -126,6 +126,7 @@ def take_up(
             extra=_DISCARDED,
         )
         return None
+    _compare(header.settings, identity)  # only of a sweep that could be resumed
     spool = Spool(workspace, packed=header.packed, segments=header.segments)
     _forget_damaged(contents, spool, between)
     if contents.is_blank:
@@ -147,7 +148,8 @@ def _load(
             )
             return None
         header = Header.of(records[0])
-        _compare(header.settings, identity)
+        for name in identity:
+            header.settings[name]  # a header that lacks one is damaged
         contents = Contents()
         for record in records[1:]:
             contents.apply(record)

@@ -86,6 +86,10 @@ class Sink(TargetSink, Protocol):
         """Note that a target is to be read."""
         ...
 
+    async def save_regularly(self) -> None:
+        """Make durable what was read, every second, until cancelled: also while nothing comes."""
+        ...
+
     async def publish(self, results: Results) -> Published:
         """Make everything appear that may replace what an earlier sweep left."""
         ...
@@ -186,6 +190,9 @@ class StreamSink(ABC):
 
     def discard(self) -> None:  # noqa: B027  # likewise
         """Nothing to let go of."""
+
+    async def save_regularly(self) -> None:  # noqa: B027  # likewise
+        """Nothing to do: a stream keeps nothing."""
 
     def finish_within(self, seconds: float) -> None:  # noqa: B027  # likewise
         """Nothing to do: what a caller has not taken yet is not wanted any more."""

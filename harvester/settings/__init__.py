@@ -173,6 +173,12 @@ def check_settings(settings: Settings, origins: Mapping[str, str] | None = None)
     ``load_settings``. Raises SettingsError for the first value that is not allowed or
     contradicts another.
     """
+    given: object = settings
+    if not isinstance(given, Settings):
+        raise SettingsError(
+            f"settings: {type(given).__name__} is not harvester.Settings: use "
+            "harvester.Settings(accounts=…, regions=…) or harvester.load_settings(FILE)"
+        )
     tree = _veiled(
         {name: _values(getattr(settings, name), kind) for name, kind in _SECTIONS.items()}
     )

@@ -26,7 +26,7 @@ def check_arn_scope(settings: Settings, names: Names) -> None:
     """
     possible: set[tuple[str, str]] | None = None
     for key, part, arns in _arn_filters(settings):
-        places = {place for place in map(_place, arns) if place is not None}
+        places = {place for place in map(place_of, arns) if place is not None}
         if len(places) < len(set(arns)) or not arns:
             continue  # one of them may match anywhere
         name = names.within(key, part) if part else names(key)
@@ -47,7 +47,7 @@ def _arn_filters(settings: Settings) -> Iterator[tuple[str, str, Sequence[str]]]
     yield "findings.pipelines", "", settings.findings.pipelines
 
 
-def _place(arn: str) -> tuple[str, str] | None:
+def place_of(arn: str) -> tuple[str, str] | None:
     """Return the account and region of an ARN, None where they are not both certain."""
     parts = arn.split(":", _ARN_FIELDS - 1)
     if len(parts) < _ARN_FIELDS or parts[0] != "arn" or _WILD & set("".join(parts[:5])):

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from harvester.settings.suggestions import LIST_SEPARATORS, Spelling
+from harvester.spelling import closest
 
 KNOWN_SEVERITIES = ("UNTRIAGED", "INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 """The severities that the service documents; it may use others."""
@@ -20,16 +21,34 @@ KNOWN_SEVERITIES = ("UNTRIAGED", "INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRIT
 _DASH = "[-_ \u2010-\u2015]"
 _CVE = re.compile(rf"cve{_DASH}?([0-9]{{4}}){_DASH}([0-9]+)", re.IGNORECASE)
 _GHSA = re.compile(r"ghsa((?:-[0-9a-z]{4}){3})", re.IGNORECASE)
+_NUMBER_OF_A_CVE = re.compile(r"[0-9]{4}-[0-9]{4,}")
+_OF_NO_ID = re.compile(r"[*?]|://|\.\Z")
 _GLOB_CLASS = re.compile(r"\[!?\]?[^\]]*\]")
 _ARN_SEPARATORS = re.compile(r"[\s,;|]+|(?=arn:aws)")
 
 
-_SEVERITY = Spelling(str.upper)
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]*")
+_SHORTEST_BEGINNING = 2
+
+
+def _tidy_severity(text: str) -> str:
+    """Return the documented severity that a text abbreviates or misspells, else the text."""
+    upper = text.upper()
+    if len(upper) >= _SHORTEST_BEGINNING:
+        begun = [known for known in KNOWN_SEVERITIES if known.startswith(upper)]
+        if len(begun) == 1:
+            return begun[0]
+    return closest(upper, KNOWN_SEVERITIES) or upper
+
+
+_SEVERITY = Spelling(_tidy_severity)
 
 
 def _is_spelt_as_a_severity(text: str) -> bool:
     if text in KNOWN_SEVERITIES:
         return True
+    if not _WORD.fullmatch(text):
+        return False
     known = [part in KNOWN_SEVERITIES for part in _SEVERITY.values_in(text)]
     return not any(known) or not (all(known) or LIST_SEPARATORS.search(text))
 
@@ -39,10 +58,14 @@ def _tidy_vulnerability_id(text: str) -> str:
         return f"CVE-{match[1]}-{match[2]}"
     if match := _GHSA.fullmatch(text):
         return f"GHSA{match[1].lower()}"
+    if _NUMBER_OF_A_CVE.fullmatch(text):
+        return f"CVE-{text}"
     return text
 
 
 def _is_spelt_as_a_vulnerability_id(text: str) -> bool:
+    if _OF_NO_ID.search(text):
+        return False
     if LIST_SEPARATORS.search(text) or text != text.strip() or _tidy_vulnerability_id(text) != text:
         return False
     return not any(_CVE.fullmatch(part) or _GHSA.fullmatch(part) for part in text.split()[1:])

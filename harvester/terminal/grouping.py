@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _NAMES_SHOWN = 5
+_OF_MANY = frozenset({"older_findings_kept", "reading_set_aside", "count_mismatch"})
+"""Events below warnings that come once for each target that shares a cause."""
+
 _ENDS = frozenset({"sweep_finished", "plan_finished"})
 # The parts of a message that differ where the cause is the same.
 _VARIABLE = (
@@ -64,7 +67,8 @@ class Grouping:
             return [*self._grown(), record]
         if self._counted and self._recap and event in _ENDS:
             return [*self._totals(), record]
-        if event is None or record.levelno < logging.WARNING or record.exc_info:
+        told_of_each = record.levelno < logging.WARNING and event not in _OF_MANY
+        if event is None or told_of_each or record.exc_info:
             return [record]
         key = _cause(record)
         group = self._groups.get(key)
@@ -115,11 +119,10 @@ def _short(record: logging.LogRecord) -> logging.LogRecord:
 def _count_of(group: _Group, when: str) -> logging.LogRecord:
     record = group.first
     code = getattr(record, "code", None)
-    kind = "targets" if getattr(record, "region", None) else "accounts"
-    subject = kind if group.names else "warnings"
-    cause = (
-        f"{record.status} with {code}" if hasattr(record, "status") else f"like: {_begin(group)}"
-    )
+    kind = "target" if getattr(record, "region", None) else "account"
+    subject = (kind if group.names else "warning") + ("s" if group.count > 1 else "")
+    status = getattr(record, "status", None)
+    cause = f"{status} with {code}" if status and code else status or f"like: {_begin(group)}"
     names = ", ".join(group.names)
     more = ", …" if group.count > len(group.names) else ""
     listed = f": {names}{more}" if names and not when else ""

@@ -11,9 +11,10 @@ import pytest
 
 from harvester.output.journal import Journal
 from harvester.output.workspace import Workspace
-from harvester.simulator import Behaviour, Faults, Organization, Simulator
+from harvester.simulator import Behaviour, Dark, Faults, Organization, Simulator
 from tests.e2e.support import (
     EVERYTHING,
+    REGIONS,
     TWO,
     Command,
     Place,
@@ -199,3 +200,32 @@ async def test_run_stopped_while_targets_fail_says_which_are_stale(command: Comm
     targets = done.summary["targets"]
     assert targets["total"] == sum(targets.values()) - targets["total"]
     assert_same(command.found("out/"), truth(one))
+
+
+@pytest.mark.parametrize("destination", ["out/", "out.ndjson"])
+async def test_pages_are_durable_while_nothing_else_arrives(
+    command: Command, destination: str
+) -> None:
+    """A target that hangs keeps the run quiet; a kill then loses nothing that came before."""
+    one = organization(accounts=2, suspended=0, findings=40, empty_share=0.0)
+    hung = max(account.id for account in one.accounts if account.id != one.management)
+    faults = Faults(dark=(Dark("hang", hung, "ec2"),))
+    options = ("sweep", *EVERYTHING, "-o", destination)
+    journal = command.folder / (
+        "out/.harvester" if destination == "out/" else ".out.ndjson.harvester"
+    )
+    async with (
+        Simulator(one, faults=faults) as simulator,
+        command.start(simulator, *options) as process,
+    ):
+        await until((journal / "journal").exists)
+        await until(lambda: len(pages_asked(simulator)) == len(REGIONS))
+        await until(lambda: b'"targets":[["' in (journal / "journal").read_bytes())
+        process.kill()
+        await process.communicate()
+    async with Simulator(one) as simulator:
+        done = await command(simulator, *options)
+        asked = {(each.account, each.region) for each in pages_asked(simulator)}
+    assert done.code == 0, done.err
+    assert {account for account, _ in asked} == {hung}
+    assert_same(command.found(destination), truth(one))

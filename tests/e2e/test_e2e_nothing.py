@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.simulator import Faults, Organization, Simulator
+from harvester.simulator import Behaviour, Faults, Organization, Simulator
 from harvester.simulator.organization import Unit
 from tests.e2e.support import (
     EVERYTHING,
@@ -183,3 +183,61 @@ async def test_plan_of_nothing_says_so_and_exits_3(command: Command, name: str) 
         done = await command(simulator, "plan", *case.options)
     assert done.code == 3, done.err
     assert case.said in done.err
+
+
+async def test_a_sweep_that_reads_no_page_leaves_the_file_as_it_is(command: Command) -> None:
+    one = whole()
+    async with Simulator(one) as simulator:
+        assert (await command.sweep(simulator, *EVERYTHING)).code == 0
+    before = _files(command.folder)
+    places = frozenset(one.places())
+    async with Simulator(one, faults=Faults(denied_targets=places)) as simulator:
+        for options in ((), ("--on-partial", "drop"), ("--region", "us-east-1"), TWO):
+            done = await command.sweep(
+                simulator, *EVERYTHING[:3], *(options or ("--region", "all"))
+            )
+            assert done.code in (2, 3), done.err
+            assert _files(command.folder) == before, options
+
+
+async def test_an_arn_that_lies_in_no_target_selects_nothing(command: Command) -> None:
+    one = whole()
+    async with Simulator(one) as simulator:
+        assert (await command.sweep(simulator, *EVERYTHING)).code == 0
+        before = _files(command.folder)
+        for place in ("us-east-1:999999999999", f"us-esat-1:{one.management}"):
+            arn = f"arn:aws:imagebuilder:{place}:image-pipeline/golden"
+            done = await command.sweep(
+                simulator, *EVERYTHING, "--filter", f"imagePipelineArn={arn}"
+            )
+            assert done.code == 3, done.err
+            assert [each["code"] for each in done.summary["problems"]] == ["NothingSelected"]
+            assert _files(command.folder) == before
+
+
+async def test_an_undocumented_severity_without_findings_selects_nothing(command: Command) -> None:
+    one = whole()
+    async with Simulator(one) as simulator:
+        assert (await command.sweep(simulator, *EVERYTHING)).code == 0
+        before = _files(command.folder)
+        done = await command.sweep(simulator, *EVERYTHING, "--filter", "severity=BANANAS")
+    assert done.code == 3
+    assert "no finding has severity BANANAS" in done.err
+    assert _files(command.folder) == before
+
+
+async def test_nothing_selected_keeps_an_unfinished_sweep(command: Command) -> None:
+    one = whole()
+    async with Simulator(one, behaviour=Behaviour(latency=0.3)) as simulator:
+        first = await command.sweep(
+            simulator, *EVERYTHING, "--page-size", "5", "--max-concurrency", "1", "--deadline", "4s"
+        )
+        assert first.summary["status"] == "interrupted"
+        assert first.summary["pages"]
+    nobody = _without_accounts(one)
+    async with Simulator(nobody) as simulator:
+        assert (await command.sweep(simulator, *EVERYTHING)).code == 3
+    async with Simulator(one) as simulator:
+        last = await command.sweep(simulator, *EVERYTHING)
+    assert last.code == 0
+    assert last.summary["resumed_from"] is not None
