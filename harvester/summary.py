@@ -251,9 +251,13 @@ def summarize(
 
 
 def unfinished(tally: Tally, reason: HarvesterError | str | None) -> list[Outcome]:
-    """Return the outcomes of the targets that are open when a run ends, for `reason`."""
+    """Return how open targets, and accounts without known regions, ended with their run."""
     code, message = _reason(reason)
-    return [
+    entering = [
+        Outcome(account, None, "incomplete", "regions", code, message, account_name=name)
+        for account, name in sorted(tally.entering.items())
+    ]
+    return entering + [
         Outcome(
             target.account,
             target.region,

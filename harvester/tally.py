@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,6 +51,7 @@ class Tally:
         open: targets found and not ended yet.
         stale: those of them whose older findings stand.
         slowest: the slowest of the ended targets, the slowest first.
+        entering: the names of accounts whose regions are not known yet, by id.
         discovering: whether more targets may still be found.
         names: the names of accounts by their ids, as far as the organization told them.
     """
@@ -72,6 +73,7 @@ class Tally:
     complete: set[Target] = field(default_factory=set)
     open: dict[Target, Reading] = field(default_factory=dict)
     stale: set[Target] = field(default_factory=set)
+    entering: dict[str, str | None] = field(default_factory=dict)
     discovering: bool = True
     names: dict[str, str] = field(default_factory=dict)
     _slowest: list[tuple[float, int, Outcome]] = field(default_factory=list)
@@ -131,6 +133,14 @@ class Tally:
         self.requests += requests
         self.throttled += throttled
         self.retries += retries
+
+    def choose(self, accounts: Sequence[str], names: Mapping[str, str]) -> None:
+        """Note the accounts of the sweep."""
+        self.entering = {account: names.get(account) for account in accounts}
+
+    def enter(self, account: str) -> None:
+        """Note that the regions of an account are known."""
+        self.entering.pop(account, None)
 
     def discovered(self) -> None:
         """Note that no further target will be found."""
@@ -195,6 +205,8 @@ class Tally:
     def end(self, outcome: Outcome) -> None:
         """Note an outcome."""
         self.ended[outcome.status] += 1
+        if outcome.region is None:
+            self.entering.pop(outcome.account, None)
         if outcome.region is not None:
             target = Target(outcome.account, outcome.region)
             self.open.pop(target, None)
@@ -239,6 +251,8 @@ _COUNTS: dict[type[events.Event], Callable[[Tally, Any], None]] = {
     events.TargetFound: lambda counts, event: counts.found(event.target, event.account_name),
     events.TargetStarted: lambda counts, event: counts.begun(event.target),
     events.TargetFinished: lambda counts, event: counts.end(event.outcome),
+    events.AccountsChosen: lambda counts, event: counts.choose(event.accounts, event.account_names),
+    events.RegionsChosen: lambda counts, event: counts.enter(event.account),
     events.DiscoveryFinished: lambda counts, _: counts.discovered(),
     events.PageRead: lambda counts, event: counts.read(
         event.target, event.severities, pages=event.pages

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harvester.errors import SettingsError
 from harvester.settings.arn_scope import check_arn_scope
 from harvester.settings.checks import check_section, check_section_names, refuse_secrets
 from harvester.settings.conflicts import check_contradictions

@@ -229,3 +229,22 @@ async def test_pages_are_durable_while_nothing_else_arrives(
     assert done.code == 0, done.err
     assert {account for account, _ in asked} == {hung}
     assert_same(command.found(destination), truth(one))
+
+
+async def test_an_account_that_hangs_before_its_regions_are_known_is_named(
+    command: Command,
+) -> None:
+    one = organization(accounts=2, suspended=0, findings=40, empty_share=0.0)
+    hung = next(account for account in one.accounts if account.id != one.management)
+    faults = Faults(dark=(Dark("hang", hung.id, "ec2"),))
+    async with Simulator(one, faults=faults) as simulator:
+        done = await command.sweep(simulator, *EVERYTHING, "--deadline", "2s")
+    assert done.code == 3
+    (problem,) = done.summary["problems"]
+    assert (problem["account"], problem["account_name"], problem["region"]) == (
+        *(hung.id, hung.name, None),
+    )
+    assert (problem["status"], problem["stage"], problem["code"]) == (
+        *("incomplete", "regions", "Interrupted"),
+    )
+    assert done.summary["targets"]["total"] == len(REGIONS) + 1
