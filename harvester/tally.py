@@ -136,6 +136,7 @@ class Tally:
 
     def choose(self, accounts: Sequence[str], names: Mapping[str, str]) -> None:
         """Note the accounts of the sweep."""
+        self.names.update(names)
         self.entering = {account: names.get(account) for account in accounts}
 
     def enter(self, account: str) -> None:
@@ -266,7 +267,6 @@ _COUNTS: dict[type[events.Event], Callable[[Tally, Any], None]] = {
     events.RequestsCounted: lambda counts, event: counts.requested(
         requests=event.requests, throttled=event.throttled, retries=event.retries
     ),
-    events.AccountsChosen: lambda counts, event: counts.names.update(event.account_names),
     events.TargetSplit: lambda counts, event: counts.split(event),
     events.SweepResumed: lambda counts, event: counts.resume(event),
     events.Warned: lambda counts, event: counts.warnings.append(event),
