@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CHECKERS := $(VENV)/.checkers
 BENCH ?= all
+# Two for each core: most of the time of the end-to-end tests, a process waits for another.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 # As pip does with what it copies. Else Python does at the first start, or, where it is told to
 # write no bytecode (PYTHONDONTWRITEBYTECODE), at each.
 COMPILE = @$(BIN)/python -m compileall -q harvester
@@ -15,7 +17,7 @@ demo: $(READY)  ## run the main job on the embedded simulator
 	$(BIN)/harvester demo
 
 test: $(READY)  ## run the tests, on all cores
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(CHECKERS)  ## lint and types
 	$(BIN)/ruff check .
