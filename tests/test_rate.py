@@ -244,8 +244,8 @@ def test_the_naive_policy_fails_the_same_goals(refill: int, burst: int, latency:
 
 
 @pytest.mark.parametrize("flight", FLIGHTS)
-@pytest.mark.parametrize("latency", [0.005, 0.02, 0.1])
-@pytest.mark.parametrize("share", [0.01, 0.03, 0.1, 0.18, 0.25])
+@pytest.mark.parametrize("latency", [0.005, 0.1])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.25])
 def test_random_throttles_do_not_starve_a_sweep(share: float, latency: float, flight: int) -> None:
     for pages in (50, 200, 1000):
         rates = sorted(
