@@ -55,6 +55,7 @@ _SECRET_VARIABLES = (
     "AWS_SECURITY_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 )
+_SHORTEST_SECRET = 4
 _SECRET_KEYS = ("aws_secret_access_key", "aws_session_token", "external_id")
 
 
@@ -239,4 +240,5 @@ def _secrets(session: Session) -> tuple[str, ...]:
     except BotoCoreError:  # the file cannot be read, so nothing in it was used
         profiles = ()  # type: ignore[assignment]
     found += [profile.get(key) for profile in profiles for key in _SECRET_KEYS]
-    return tuple(Secret(secret) for secret in found if secret)
+    # A text that short is no key: to blank it would blank letters of any message.
+    return tuple(Secret(secret) for secret in found if secret and len(secret) >= _SHORTEST_SECRET)
