@@ -23,6 +23,7 @@ from harvester.output.sink import TargetSink
 from harvester.paging.channel import Channel
 from harvester.paging.pager import Pager
 from harvester.paging.splitter import QUERIES_AT_ONCE, Cut
+from harvester.proof import can_be_counted
 from harvester.settings.sections import FindingSettings
 from harvester.trust import CountTrust
 from harvester.verifier import Verifier, severities_of
@@ -104,13 +105,16 @@ class TargetReader:
     async def _read_several(
         self, target: Target, queries: Sequence[Query], standing: Standing | None
     ) -> None:
-        """Read some queries side by side; those that an earlier run has half read start over."""
+        """Read some queries side by side; those of an earlier run are proved or start over."""
         self._sink.begin(target, queries, None)
         if standing is not None and self._verify is not False:
             # A token may be a position in a list that has changed: then a finding is read twice
-            # and another one is missing, which a count does not show.
+            # and another one is missing, which a count does not show. A query that was read to
+            # its end may lack what came since, and only a count shows that.
             for query in queries:
-                if standing.cursors.get(query, Cursor()).token is not None:
+                cursor = standing.cursors.get(query, Cursor())
+                proved = cursor.token is None and can_be_counted(query)
+                if cursor.pages and not proved:
                     await self._sink.replace([query], query)
                     standing = _without(standing, query)
         pagers = [self._pager(query, standing) for query in queries]

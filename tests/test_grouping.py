@@ -112,3 +112,14 @@ def test_other_warnings_are_grouped_and_infos_are_not() -> None:
         assert len(shown) == (number == 0)
     recap, _ = grouping(_record("the end", event="sweep_finished"))
     assert recap.getMessage() == "2 more warnings like: disk 0 is slow"
+
+
+def test_infos_of_each_target_are_grouped_too_and_one_more_is_singular() -> None:
+    grouping = Grouping(counted=True)
+    for number in range(2):
+        place = {"account": f"11112222333{number}", "region": "us-east-1", "status": "stale"}
+        text = f"11112222333{number}/us-east-1: stale: its findings of an earlier run stand"
+        shown = grouping(_record(text, logging.INFO, event="older_findings_kept", **place))
+        assert len(shown) == (number == 0)
+    recap, _ = grouping(_record("the end", event="sweep_finished"))
+    assert recap.getMessage() == "1 more target stale: 111122223331/us-east-1"

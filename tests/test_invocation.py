@@ -81,6 +81,16 @@ def test_the_summary_file_is_found_where_it_cannot_be_a_mistake(
     assert Invocation(arguments.split()).summary == expected
 
 
+def test_an_invalid_config_file_still_tells_the_summary_file_and_the_log_format(
+    folder: Path,
+) -> None:
+    text = '[output]\nsummary = "s.json"\n[limits\nmax_rate = 3\n[log]\nformat = "json"\n'
+    (folder / "named.toml").write_text(text)
+    invocation = Invocation(["sweep", "-c", "named.toml"])
+
+    assert (invocation.summary, invocation.log_format) == ("s.json", "json")
+
+
 def test_the_run_id_stays_the_same() -> None:
     invocation = Invocation([])
 

@@ -14,6 +14,7 @@ from tests.e2e.support import (
     TWO,
     Command,
     assert_same,
+    multiset,
     organization,
     pages_asked,
     truth,
@@ -141,6 +142,37 @@ async def test_findings_that_come_after_a_kill_are_not_missing(
         assert simulator.count(operation=_COUNTS) >= 1
     assert done.code == 0, done.err
     assert_same(command.found(), truth(later))
+
+
+_UNCOUNTED = {
+    "a severity": ("--filter", "severity=LOW"),
+    "several severities": ("--filter", "severity=LOW", "--filter", "severity=INFORMATIONAL"),
+    "strictly": ("--filter", "severity=LOW", "--verify"),
+    "counts denied": ("--split", "none"),
+}
+
+
+@pytest.mark.parametrize("case", _UNCOUNTED)
+async def test_a_half_read_query_without_a_count_starts_over_after_a_kill(
+    command: Command, case: str
+) -> None:
+    denied = frozenset({_COUNTS} if case == "counts denied" else ())
+    one, options = _one(1500), (*_UNCOUNTED[case], *_PAGES)
+    await kill(
+        command, one, *options, rng=random.Random(1), faults=Faults(denied_operations=denied)
+    )
+    findings = one.all_findings()
+    first = next(finding for finding in findings if finding["severity"] == "LOW")
+    new = [{**first, "title": f"new {n}"} for n in range(3)]
+    later = one.with_findings(one.management, "us-east-1", [*new, *findings])
+    async with Simulator(later, faults=Faults(denied_operations=denied)) as simulator:
+        done = await command.sweep(simulator, *EVERYTHING, *options)
+    assert done.code == 0, done.err
+    wanted = {part.removeprefix("severity=") for part in options if "severity=" in part}
+    assert_same(
+        command.found(),
+        multiset(each for each in later.expected() if not wanted or each["severity"] in wanted),
+    )
 
 
 async def test_a_filter_without_a_count_is_named_once(command: Command) -> None:
